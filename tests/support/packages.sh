@@ -1,0 +1,29 @@
+# Sourced by tests/run and demos/run: what coil needs from Debian 12, and how to get it.
+# shellcheck shell=bash
+
+# To build the library, the demos and the benchmarks.
+COIL_PACKAGES_BUILD=(gcc libc6-dev binutils cmake ninja-build pkg-config liburing-dev)
+
+# To test: a second compiler with its sanitizers, C++ for the headers, the checkers.
+COIL_PACKAGES_TESTS=("${COIL_PACKAGES_BUILD[@]}" g++ libcriterion-dev clang libclang-rt-14-dev llvm
+    clang-format clang-tidy python3)
+
+# Installs those of the named packages that are not there yet. Needs root only if any is missing.
+coil_install()
+{
+    local package missing=()
+
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+            missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)); then
+        echo "missing packages: ${missing[*]}; install them or run this as root" >&2
+        return 1
+    fi
+    echo "installing: ${missing[*]}"
+    apt-get -q -o DPkg::Lock::Timeout=300 update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+            install --no-install-recommends "${missing[@]}"
+}
