@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Assertions: the program is wrong, as opposed to the world having failed.
+ *
+ * COIL_ASSERT stays on in release builds: a broken invariant in a scheduler corrupts other
+ * people's data long before it crashes, so stopping at once is the cheap outcome. Give the reason
+ * in the condition: COIL_ASSERT(n > 0 && "caller checked"). COIL_DEBUG_ASSERT is for walks over
+ * whole structures and vanishes with NDEBUG.
+ */
+#ifndef COIL_LIB_BASE_ASSERT_H
+#define COIL_LIB_BASE_ASSERT_H
+
+/* Prints where and what, then aborts. Uses no heap and little stack: it may run on a fiber. */
+_Noreturn void coil__assert_failed(const char *condition, const char *file, int line,
+                                   const char *function);
+
+#define COIL_ASSERT(condition)       \
+ (__builtin_expect(!!(condition), 1) \
+      ? (void)0                      \
+      : coil__assert_failed(#condition, __FILE__, __LINE__, __func__))
+
+#ifdef NDEBUG
+# define COIL_DEBUG_ASSERT(condition) ((void)sizeof(!!(condition)))
+#else
+# define COIL_DEBUG_ASSERT(condition) COIL_ASSERT(condition)
+#endif
+
+#define COIL_STATIC_ASSERT(condition, reason) _Static_assert(condition, reason)
+
+#define COIL_LIKELY(condition)                __builtin_expect(!!(condition), 1)
+#define COIL_UNLIKELY(condition)              __builtin_expect(!!(condition), 0)
+
+#endif
