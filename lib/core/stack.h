@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Fiber stacks, carved from slabs of address space (design D10).
+ *
+ * A slab is one mapping (2 MiB, each next one double, up to 64 MiB) cut into slots of
+ * guard + usable bytes. The kernel commits pages at first touch, adjacent slabs merge into one
+ * VMA, and guards are page-table markers (MADV_GUARD_INSTALL) that cost no VMA either: the number
+ * of fibers is bounded by memory, not by vm.max_map_count. Where the kernel lacks them (probed once
+ * by use: some accept the call without effect), mprotect takes over, slab by slab; where both fail,
+ * stacks go without and the log says so once.
+ *
+ * Free stacks are reused last in, first out, warm and with their guard in place; after a burst
+ * coil__stacks_trim() gives the pages of the coldest ones back.
+ *
+ * Invariant: a stack handed out has its guard installed, if the kernel grants guards at all, and
+ * its usable part readable and writable.
+ */
+#ifndef COIL_LIB_CORE_STACK_H
+#define COIL_LIB_CORE_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum coil__guard_kind {
+    COIL__GUARD_MADVISE,
+    COIL__GUARD_MPROTECT,
+    COIL__GUARD_NONE, /* both refused; overflow goes unnoticed (logged once) */
+};
+
+struct coil__stack_slab;
+struct coil__stack_slot;
+
+/* All stacks of one scheduler; all of one size. */
+struct coil__stacks {
+    size_t usable_size; /* bytes per stack, a multiple of the page size */
+    size_t guard_size;
+    void *free_list; /* warm stacks, linked through the word at their highest address */
+    struct coil__stack_slot *cold_list; /* stacks without pages, linked beside the slabs */
+    struct coil__stack_slab *slabs;
+    size_t slab_size_next;
+    size_t live_count;           /* handed out */
+    size_t free_count;           /* in free_list */
+    size_t cold_count;           /* in cold_list */
+    enum coil__guard_kind guard; /* what the last new stack got */
+};
+
+/* `usable_size` (at most 1 GiB) is rounded up to whole pages; 0 is the default of 64 KiB, 256 KiB
+ * under ASan. Maps nothing yet. */
+void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size);
+
+/* Unmaps everything; all stacks must have been given back. */
+void coil__stacks_fini(struct coil__stacks *stacks);
+
+/* The highest address of a stack (exclusive end, page aligned), or NULL when there is no memory.
+ * The contents are undefined: a recycled stack holds what its last fiber left. */
+void *coil__stack_get(struct coil__stacks *stacks);
+
+/* To be called on another stack than `top`'s. */
+void coil__stack_put(struct coil__stacks *stacks, void *top);
+
+/* Lowest usable address of the stack that ends at `top`. */
+static inline char *coil__stack_bottom(const struct coil__stacks *stacks, void *top)
+{
+    return (char *)top - stacks->usable_size;
+}
+
+/* Gives the pages of free stacks beyond the `keep` warmest back to the kernel. */
+void coil__stacks_trim(struct coil__stacks *stacks, size_t keep);
+
+/* Whether `address` lies in the guard below some stack of `stacks`; *ret_top is that stack's top.
+ * Async-signal-safe: the overflow handler asks. */
+bool coil__stacks_guard_hit(const struct coil__stacks *stacks, const void *address, void **ret_top);
+
+/* Bytes of the stack ending at `top` that are resident, by mincore(2): its high-water mark, rounded
+ * up to pages. */
+size_t coil__stack_resident(const struct coil__stacks *stacks, void *top);
+
+/* ---- For tests ---- */
+
+/* The best kind of guard that slabs mapped from now on, in any thread, may get. */
+void coil__stack_guard_limit(enum coil__guard_kind kind);
+
+#endif
