@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the io_uring engine share: uring.c (requests and turns), uring_setup.c (which
+ * ring this kernel gives us) and uring_buffers.c (where received bytes go).
+ *
+ * Nobody else includes this file, except tests, which replace `coil__uring_kernel` to make the
+ * kernel misbehave on purpose.
+ */
+#ifndef COIL_LIB_ENGINE_URING_H
+#define COIL_LIB_ENGINE_URING_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+/* The only way from the engine to the kernel. Results are the system calls', failures negative. */
+struct coil__uring_kernel {
+    int (*setup)(unsigned entries, struct io_uring_params *params);
+    int (*enter)(int fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *arg,
+                 size_t argsize);
+    int (*register_)(int fd, unsigned opcode, void *arg, unsigned nr);
+};
+
+extern const struct coil__uring_kernel *coil__uring_kernel;
+
+/* What a kernel may or may not give. Each can be left off by its name in COIL_URING_OFF. */
+enum coil__uring_ability {
+    COIL__URING_NO_IOWAIT = 1U << 0, /* waiting is idle time, not "waiting for the disk" */
+    COIL__URING_ABS_TIMER = 1U << 1, /* deadlines as they are, without reading the clock */
+    COIL__URING_DEFER_TASKRUN = 1U << 2,
+    COIL__URING_SINGLE_ISSUER = 1U << 3,
+    COIL__URING_MULTISHOT_RECV = 1U << 4,
+    COIL__URING_TASKRUN_FLAG = 1U << 5,
+    COIL__URING_COOP_TASKRUN = 1U << 6,
+    COIL__URING_BUFFER_RING = 1U << 7,
+    COIL__URING_MULTISHOT_ACCEPT = 1U << 8,
+    COIL__URING_REGISTERED_FD = 1U << 9,
+    COIL__URING_SUBMIT_ALL = 1U << 10,
+    COIL__URING_CLAMP = 1U << 11,
+    COIL__URING_CQSIZE = 1U << 12,
+    COIL__URING_ALL = (1U << 13) - 1,
+};
+
+/* Where received bytes go (uring_buffers.c). */
+struct coil__uring_buffers {
+    struct io_uring_buf_ring *ring; /* NULL until the first receive */
+    struct coil__lease *leases;     /* by buffer id */
+    size_t mapping_size;
+    unsigned count;
+    unsigned size;       /* bytes of one buffer */
+    uint16_t mask;       /* count - 1 */
+    uint16_t tail;       /* of the ring, with what was returned in this turn */
+    uint16_t published;  /* of the ring, as the kernel knows it */
+    unsigned held_count; /* leases that somebody holds */
+    struct coil__lease *private_free;
+    unsigned private_free_count;
+};
+
+struct coil__uring {
+    struct coil__engine engine;
+    struct io_uring ring;
+    unsigned enter_flags;  /* of every enter */
+    int enter_fd;          /* the ring's descriptor or its registered index */
+    unsigned abilities;    /* in effect, enum coil__uring_ability */
+    uint16_t generation;   /* of the request started last */
+    bool is_congested;     /* the last enter refused to take entries: reap first */
+    bool is_accept_proven; /* a multishot accept has worked */
+    unsigned silent_count; /* completions of this turn that concern nobody outside */
+
+    struct coil__list cancels;   /* CANCELLED, the kernel not asked yet */
+    struct coil__list queue;     /* QUEUED */
+    struct coil__list cancelled; /* FINISHED with -ECANCELED */
+    struct coil__list starved;   /* FINISHED with -ENOBUFS */
+
+    struct coil__uring_buffers buffers;
+
+    struct coil__op wake_op; /* always with the kernel: reads wake_fd */
+    uint64_t wake_value;
+    int wake_fd;
+    bool is_closing;
+    atomic_bool is_sleeping; /* the owner is, or is about to be, asleep in the kernel */
+    atomic_bool is_woken;    /* wake() was called; the owner clears it at the end of a turn */
+
+    unsigned abilities_off; /* by COIL_URING_OFF */
+    char description[256];
+};
+
+static inline struct coil__uring *coil__uring_of(struct coil__engine *engine)
+{
+    return container_of(engine, struct coil__uring, engine);
+}
+
+static inline bool coil__uring_can(const struct coil__uring *uring, enum coil__uring_ability what)
+{
+    return (uring->abilities & (unsigned)what) != 0;
+}
+
+/* ---- uring_setup.c ---- */
+
+/* Creates and maps the ring, with every ability that the kernel and the environment allow. The
+ * table of operations and the lists are the caller's. On failure nothing is left behind. */
+int coil__uring_set_up(struct coil__uring *uring, const struct coil__engine_options *options,
+                       char *ret_why);
+void coil__uring_tear_down(struct coil__uring *uring);
+
+/* The kernel turned out not to have `what` after all. */
+void coil__uring_drop_ability(struct coil__uring *uring, enum coil__uring_ability what);
+
+/* ---- uring_buffers.c ---- */
+
+/* Maps the shared buffers and tells the kernel. */
+int coil__uring_buffers_open(struct coil__uring *uring);
+void coil__uring_buffers_close(struct coil__uring *uring);
+
+/* A lease of its own for a receive that cannot have shared ones, or NULL. */
+struct coil__lease *coil__uring_private_lease(struct coil__uring_buffers *buffers);
+
+void coil__uring_lease_return(struct coil__uring_buffers *buffers, struct coil__lease *lease);
+
+/* The shared buffer that a completion names. */
+static inline struct coil__lease *coil__uring_lease_take(struct coil__uring_buffers *buffers,
+                                                         unsigned id, unsigned length)
+{
+    struct coil__lease *lease = &buffers->leases[id];
+
+    COIL_ASSERT(id < buffers->count && length <= lease->capacity);
+    buffers->held_count++;
+    lease->next = NULL;
+    lease->start = 0;
+    lease->end = length;
+    return lease;
+}
+
+/* Lets the kernel see what was returned since the last call. */
+static inline void coil__uring_buffers_publish(struct coil__uring_buffers *buffers)
+{
+    if (buffers->tail == buffers->published)
+        return;
+    buffers->published = buffers->tail;
+    __atomic_store_n(&buffers->ring->tail, buffers->tail, __ATOMIC_RELEASE);
+}
+
+#endif
