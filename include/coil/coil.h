@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* coil/coil.h - everything: green threads for C, wound on io_uring.
+ *
+ * Write plain blocking code; each connection gets a fiber; one thread serves a hundred thousand of
+ * them. Start with coil/run.h and coil/fiber.h, then coil/stream.h and coil/listener.h;
+ * coil/scope.h explains deadlines and cancellation.
+ */
+#ifndef COIL_COIL_H
+#define COIL_COIL_H
+
+#include <coil/base.h>
+#include <coil/fiber.h>
+#include <coil/listener.h>
+#include <coil/log.h>
+#include <coil/run.h>
+#include <coil/scope.h>
+#include <coil/sem.h>
+#include <coil/stream.h>
+
+#endif

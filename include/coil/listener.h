@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* coil/listener.h - listening sockets and the server loop.
+ *
+ * coil_listen() and coil_accept() are the pieces; coil_serve() is the loop that most programs want:
+ * a fiber per connection, at most so many at a time (the rest wait their turn, none is dropped),
+ * and a graceful stop: no new connections, reads between two messages (coil_stream_idle()) end at
+ * once, what is under way finishes, within a bound.
+ *
+ * Running out of descriptors does not end a server: accepting pauses, 10 ms at first and up to a
+ * second, and goes on.
+ */
+#ifndef COIL_LISTENER_H
+#define COIL_LISTENER_H
+
+#include <coil/base.h>
+#include <coil/stream.h>
+
+COIL_BEGIN_DECLS
+
+typedef struct coil_listener coil_listener;
+
+/** Options of coil_listen(); start from COIL_LISTEN_OPTIONS_INIT. Zero means the default. */
+typedef struct coil_listen_options {
+    size_t size;       /* set by the initialiser */
+    int backlog;       /* connections the kernel keeps until they are accepted: SOMAXCONN */
+    bool reuse_port;   /* share the port with other listeners that ask for the same */
+    bool keep_unix;    /* leave the socket file of a "unix:" address in place at close */
+} coil_listen_options;
+
+#define COIL_LISTEN_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(coil_listen_options)                                                        \
+    }
+
+/** Listens on @p address: "127.0.0.1:5000", "[::1]:0", ":8080" (all addresses, IPv6 and IPv4),
+ *  "unix:/path", "unix:@abstract". Port 0 lets the kernel choose; coil_listener_address() tells.
+ *  SO_REUSEADDR and TCP_NODELAY are on. A unix socket file that nobody listens on any more is
+ *  replaced. @p options may be NULL. Never parks.
+ *  Returns 0; -EINVAL for an address that can't be read; -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, ...
+ *  Like eventlet.listen(). */
+COIL_API COIL_MUST_CHECK int coil_listen(const char *address, const coil_listen_options *options,
+                                         coil_listener **ret_listener);
+
+/** Takes the next connection. Parks until there is one; several fibers are served in turn.
+ *  Returns 0; -EBADF when the listener is closed meanwhile, -ESHUTDOWN after coil_serve_stop(). */
+COIL_API COIL_MUST_CHECK int coil_accept(coil_listener *listener, coil_stream **ret_stream);
+
+/** Stores the listener's address as text, as coil_stream_peer() does. */
+COIL_API int coil_listener_address(const coil_listener *listener, char *ret_text, size_t size);
+
+/** Stops listening and frees; NULL is harmless. Fibers in coil_accept() get -EBADF. Parks. */
+COIL_API void coil_listener_close(coil_listener *listener);
+
+/** Serves one connection. The stream is closed when it returns. A negative result goes to the hook
+ *  of the serve options; it does not end the server. */
+typedef int coil_handler(coil_stream *stream, void *arg);
+
+/** Options of coil_serve(); start from COIL_SERVE_OPTIONS_INIT. Zero means the default. */
+typedef struct coil_serve_options {
+    size_t size;           /* set by the initialiser */
+    size_t concurrency;    /* connections served at a time: 100,000 */
+    coil_time grace;       /* for what is under way at a stop, then it is cancelled: 30 s */
+    bool stop_on_signals;  /* SIGTERM and SIGINT stop gracefully, a second one without grace */
+    void (*failed)(int result, void *arg); /* told of handlers' negative results; arg as theirs */
+} coil_serve_options;
+
+#define COIL_SERVE_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(coil_serve_options)                                                         \
+    }
+
+/** Accepts connections and runs @p handler(stream, @p arg) for each in a fiber of its own, until
+ *  coil_serve_stop(), a signal if asked for, or an interruption; then stops gracefully.
+ *
+ *  Parks until the last handler has returned. The listener stays the caller's, to be closed.
+ *  Returns 0 after a stop; -ETIMEDOUT or -ECANCELED when interrupted; -EBUSY if it is already being
+ *  served; or why the listener failed. Like eventlet.serve(). */
+COIL_API COIL_MUST_CHECK int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
+                                        const coil_serve_options *options);
+
+/** Stops the coil_serve() of @p listener gracefully. Never parks; from any fiber of the run. */
+COIL_API void coil_serve_stop(coil_listener *listener);
+
+COIL_END_DECLS
+
+#endif

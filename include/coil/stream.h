@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* coil/stream.h - connected byte streams with buffering built in.
+ *
+ * One interface for TCP and unix sockets and for adopted descriptors. Calls look blocking and park
+ * the fiber instead.
+ *
+ * Reading takes from what has been received; only when that is not enough does the fiber park.
+ * A result of 0 bytes is the end of the input.
+ *
+ * Writing appends to the stream's output buffer. The bytes leave when the buffer is full, at
+ * coil_flush() and coil_close(), and, so that no forgotten flush can deadlock a protocol, before
+ * any read on the same stream that has to park: the replies to all requests that came in one packet
+ * leave in one send. A failed send shows at the next write, flush or close, never at a read, and at
+ * every one after: a program that checks its reads and the close may ignore the writes' results.
+ *
+ * A write is all or error. One that a deadline or a cancellation interrupts before any of its bytes
+ * was taken can be tried again; after that the stream's write side has failed for good, since
+ * nobody could tell where to go on (coil_stream_sent() tells how much went out).
+ *
+ * One fiber may read while another writes. A second reader or writer gets -EBUSY, and the log names
+ * both. Closing under a waiting fiber makes its call return -EBADF.
+ *
+ * Errors common to all: -ETIMEDOUT and -ECANCELED (coil/scope.h); -ECONNRESET when the peer reset
+ * the connection; -EPIPE when it no longer reads; -ENOMEM. Buffers cost an idle stream nothing: both
+ * directions borrow them while there is something to hold.
+ */
+#ifndef COIL_STREAM_H
+#define COIL_STREAM_H
+
+#include <coil/base.h>
+#include <sys/uio.h>
+
+COIL_BEGIN_DECLS
+
+typedef struct coil_stream coil_stream;
+
+/* ---- Reading ---- */
+
+/** Reads what is there, at most @p size bytes (> 0) into @p buffer; parks for the first byte.
+ *  Returns the number of bytes, 0 at the end. Like read(2), socket.recv(). */
+COIL_API COIL_MUST_CHECK ssize_t coil_read(coil_stream *stream, void *buffer, size_t size);
+
+/** Reads exactly @p size bytes. Parks until all are there.
+ *  Returns @p size, or what there was before the end (0 = none). On an error, *@p ret_len (may be
+ *  NULL) tells how many bytes were consumed into @p buffer before it. */
+COIL_API COIL_MUST_CHECK ssize_t coil_read_full(coil_stream *stream, void *buffer, size_t size,
+                                                size_t *ret_len);
+
+/** Reads a line up to and including its newline, and terminates it with a NUL.
+ *
+ *  Parks until the newline has come. Returns the length with the newline and without the NUL; a last
+ *  line without a newline is returned as it is; 0 at the end. A line that does not fit in
+ *  @p size - 1 bytes is -EMSGSIZE and stays in the stream: coil_skip_line() drops it. A NUL byte in
+ *  the line is data like any other. Like file.readline(). */
+COIL_API COIL_MUST_CHECK ssize_t coil_read_line(coil_stream *stream, char *buffer, size_t size);
+
+/** Reads up to and including the first byte @p delimiter: otherwise as coil_read_line(). */
+COIL_API COIL_MUST_CHECK ssize_t coil_read_until(coil_stream *stream, char *buffer, size_t size,
+                                                 char delimiter);
+
+/** Drops input up to and including the next newline, however far. Parks.
+ *  Returns 1, or 0 when the input ended first. */
+COIL_API COIL_MUST_CHECK int coil_skip_line(coil_stream *stream);
+
+/** Shows received bytes in place, without consuming them. Parks until at least @p need bytes (> 0)
+ *  are there in one piece, or the input ends.
+ *
+ *  Returns the number of bytes at *@p ret_data, fewer than @p need only at the end of the input
+ *  (0 = none left). They belong to the stream and are valid until the next call that reads from it.
+ *  -EMSGSIZE when @p need is beyond 1 MiB. */
+COIL_API COIL_MUST_CHECK ssize_t coil_peek(coil_stream *stream, size_t need, const char **ret_data);
+
+/** Consumes @p size of the bytes that coil_peek() showed. Never parks. */
+COIL_API void coil_consume(coil_stream *stream, size_t size);
+
+/** Marks that the stream is between two messages: a graceful stop of the server ends the next read
+ *  at once, as if the peer had closed, unless input is there. The next byte of input ends the
+ *  mark. Never parks. */
+COIL_API void coil_stream_idle(coil_stream *stream);
+
+/* ---- Writing ---- */
+
+/** Writes @p size bytes. Parks only when they do not fit in the output buffer (16 KiB).
+ *  Returns 0: all bytes are accepted. */
+COIL_API int coil_write(coil_stream *stream, const void *data, size_t size);
+
+/** Writes the @p count pieces of @p pieces, as one coil_write(). Like writev(2). */
+COIL_API int coil_writev(coil_stream *stream, const struct iovec *pieces, int count);
+
+/** Formats and writes. The text may have at most 64 KiB; beyond, -EMSGSIZE and nothing written.
+ *  Formats on the scheduler's stack, so it costs a fiber's stack little. Returns 0. */
+COIL_API int coil_printf(coil_stream *stream, const char *format, ...)
+    COIL_PRINTF(2, 3);
+
+/** Sends what has been written, and parks until the kernel has accepted it all. Returns 0. */
+COIL_API int coil_flush(coil_stream *stream);
+
+/** Sends what has been written, then ends the output: the peer reads the end of its input. Reading
+ *  goes on. Parks. Returns 0. Like shutdown(2) with SHUT_WR. */
+COIL_API int coil_shutdown(coil_stream *stream);
+
+/** Returns how many bytes the kernel has accepted from this stream so far. */
+COIL_API uint64_t coil_stream_sent(const coil_stream *stream);
+
+/* ---- Life ---- */
+
+/** Sends what has been written (within the caller's scope), closes and frees; NULL is harmless.
+ *
+ *  Always closes, also in an expired scope or a cancelled fiber: then unsent output is dropped.
+ *  Parks. Returns 0, or the error that kept output from being sent. */
+COIL_API int coil_close(coil_stream *stream);
+
+/** Makes the close linger: after the output's end, input is read and dropped until the peer closes,
+ *  at most for @p timeout and @p bytes. Without it, a peer that is still sending may lose the last
+ *  reply to a reset. 0 bytes switches it off (the default). */
+COIL_API void coil_stream_linger(coil_stream *stream, coil_time timeout, size_t bytes);
+
+/** Makes a stream of the connected stream socket @p fd (inherited, from socketpair(2), ...), which
+ *  it owns from now on, also on failure. O_NONBLOCK is taken off. Never parks.
+ *  Returns 0; -ENOTSOCK, -EBADF, -EPROTOTYPE (not SOCK_STREAM), -ENOMEM. */
+COIL_API COIL_MUST_CHECK int coil_adopt(int fd, coil_stream **ret_stream);
+
+/** Connects to @p address: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "host:80".
+ *  @p local (may be NULL) is the address to connect from. Parks.
+ *  Returns 0; -EINVAL for an address that can't be read; or the kernel's reason (-ECONNREFUSED,
+ *  -ENOENT, ...). Like eventlet.connect(). */
+COIL_API COIL_MUST_CHECK int coil_connect(const char *address, const char *local,
+                                          coil_stream **ret_stream);
+
+/** Stores the peer's address as text, in the form that coil_connect() takes ("unix:" when it has no
+ *  name). COIL_ADDRESS_SIZE bytes always suffice. Never parks.
+ *  Returns the length; -ENOBUFS when @p size is too small; -ENOTCONN. */
+COIL_API int coil_stream_peer(const coil_stream *stream, char *ret_text, size_t size);
+
+/** Stores the stream's own address, as coil_stream_peer() does. */
+COIL_API int coil_stream_local(const coil_stream *stream, char *ret_text, size_t size);
+
+/** Returns the descriptor, for setsockopt(2) and the like; do not read, write or close it. */
+COIL_API int coil_stream_fd(const coil_stream *stream);
+
+#define COIL_ADDRESS_SIZE 128
+
+COIL_END_DECLS
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Fibers: spawn, end, join, handles (coil/fiber.h).
+ *
+ * A new fiber's control block is put at the top of its stack, below a colour of 0 to 31 cache
+ * lines; its first frame starts right under it, so that a shallow fiber touches one page. At the
+ * end the result moves to the handle and the loop recycles the stack at once, whoever still holds
+ * the handle.
+ *
+ * Invariant: a handle has one reference from the running fiber and one per coil_fiber_ref() or
+ * ret_fiber; it is freed with the last one.
+ */
+#include <coil/fiber.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/sanitize.h"
+#include "core/switch.h"
+#include "core/waitq.h"
+
+enum {
+    CACHE_LINE = 64,
+    COLOUR_COUNT = 32, /* half a page of them: control block and first frames keep the other half */
+};
+
+COIL_STATIC_ASSERT(sizeof(struct coil__tcb) <= 192, "part of the 2,100 byte budget (design D10)");
+COIL_STATIC_ASSERT(sizeof(struct coil_fiber) <= 112, "counts in the memory per parked fiber");
+
+static void report_unhandled(struct coil__sched *sched, const struct coil_fiber *fiber)
+{
+    if (fiber->result >= 0 || fiber->result == -ECANCELED || fiber->is_collected)
+        return;
+    if (sched->unhandled) {
+        sched->unhandled(fiber, fiber->result, sched->unhandled_arg);
+        return;
+    }
+    coil__log(COIL_LOG_WARNING, "fiber %llu '%s' ended with %d (%s) and nobody can collect it",
+              (unsigned long long)fiber->id, fiber->name, fiber->result,
+              coil_strerror(fiber->result));
+}
+
+static void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
+{
+    COIL_ASSERT(fiber->reference_count > 0);
+    if (--fiber->reference_count > 0)
+        return;
+    report_unhandled(sched, fiber);
+    coil__slab_put(&sched->handles, fiber);
+}
+
+static void fiber_main(void *arg)
+{
+    struct coil__tcb *self = arg;
+    struct coil_fiber *handle = self->handle;
+    struct coil__sched *sched = self->sched;
+
+    coil__sched_entered(self);
+    handle->result = self->entry(self->arg);
+
+    COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
+    handle->tcb = NULL;
+    coil__list_remove(&handle->registry);
+    sched->fiber_count--;
+    coil__waitq_wake_all(&handle->joiners, 0);
+    drop_reference(sched, handle);
+    coil__sched_exit(self);
+}
+
+static struct coil__tcb *make_tcb(struct coil__sched *sched, void *stack_top)
+{
+    const size_t offset = (sched->colour_next++ % COLOUR_COUNT) * CACHE_LINE;
+    const size_t size = (sizeof(struct coil__tcb) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    struct coil__tcb *tcb = (void *)((char *)stack_top - offset - size);
+
+    *tcb = (struct coil__tcb){.sched = sched, .stack_top = stack_top, .state = COIL__FIBER_READY};
+    tcb->context = coil__switch_prepare(tcb, fiber_main, tcb);
+    tcb->sanitizer_fiber = coil__sanitize_fiber_new();
+    return tcb;
+}
+
+int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg,
+                      const void *spawn_site, struct coil_fiber **ret_fiber)
+{
+    struct coil_fiber *handle;
+    struct coil__tcb *tcb;
+    void *stack_top;
+
+    if (sched->fiber_count >= sched->fibers_max)
+        return -EAGAIN;
+
+    handle = coil__slab_get(&sched->handles);
+    if (!handle)
+        return -ENOMEM;
+    stack_top = coil__stack_get(&sched->stacks);
+    if (!stack_top) {
+        coil__slab_put(&sched->handles, handle);
+        return -ENOMEM;
+    }
+
+    tcb = make_tcb(sched, stack_top);
+    tcb->entry = entry;
+    tcb->arg = arg;
+    tcb->handle = handle;
+    *handle = (struct coil_fiber){
+        .tcb = tcb,
+        .id = ++sched->id_last,
+        .spawn_site = spawn_site,
+        .reference_count = ret_fiber ? 2 : 1,
+    };
+    coil__waitq_init(&handle->joiners);
+    coil__list_push_back(&sched->registry, &handle->registry);
+    coil__list_push_back(&sched->ready, &tcb->link);
+    sched->fiber_count++;
+    sched->spawn_count++;
+    if (ret_fiber)
+        *ret_fiber = handle;
+    return 0;
+}
+
+void coil__fiber_reap(struct coil__sched *sched)
+{
+    struct coil__tcb *tcb = sched->zombie;
+
+    sched->zombie = NULL;
+    coil__sanitize_fiber_free(tcb->sanitizer_fiber);
+    coil__stack_put(&sched->stacks, tcb->stack_top);
+}
+
+/* ---- Public ---- */
+
+int coil_spawn(int (*fn)(void *), void *arg, coil_fiber **ret_fiber)
+{
+    return coil__fiber_spawn(coil__sched(), fn, arg, __builtin_return_address(0), ret_fiber);
+}
+
+int coil_join(coil_fiber *fiber, int *ret_result)
+{
+    struct coil__tcb *self = coil__self();
+    int result;
+
+    if (fiber == self->handle)
+        return -EDEADLK;
+    result = coil__checkpoint(self);
+    if (result < 0)
+        return result;
+    if (fiber->tcb) {
+        /* The fiber's own reference is gone when the joiner wakes; the caller's keeps the handle. */
+        result = coil__waitq_park(&fiber->joiners, "join", fiber);
+        if (result < 0)
+            return result;
+    }
+    fiber->is_collected = true;
+    if (ret_result)
+        *ret_result = fiber->result;
+    return 0;
+}
+
+void coil_cancel(coil_fiber *fiber)
+{
+    struct coil__tcb *tcb = fiber->tcb;
+
+    if (!tcb || tcb->is_cancelled)
+        return;
+    tcb->is_cancelled = true;
+    tcb->interrupts++;
+    coil__interrupt_if_due(tcb);
+}
+
+coil_fiber *coil_fiber_ref(coil_fiber *fiber)
+{
+    COIL_ASSERT(fiber->reference_count > 0);
+    fiber->reference_count++;
+    return fiber;
+}
+
+void coil_fiber_unref(coil_fiber *fiber)
+{
+    if (fiber)
+        drop_reference(coil__sched(), fiber);
+}
+
+coil_fiber *coil_self(void)
+{
+    struct coil__sched *sched = coil__sched_this;
+
+    return sched && sched->current ? sched->current->handle : NULL;
+}
+
+uint64_t coil_fiber_id(const coil_fiber *fiber)
+{
+    return fiber->id;
+}
+
+const char *coil_fiber_name(const coil_fiber *fiber)
+{
+    return fiber->name;
+}
+
+void coil_fiber_name_set(coil_fiber *fiber, const char *name)
+{
+    const size_t len = strnlen(name, sizeof fiber->name - 1);
+
+    memcpy(fiber->name, name, len);
+    fiber->name[len] = '\0';
+}
+
+void coil_unhandled_set(coil_unhandled_hook *hook, void *arg)
+{
+    struct coil__sched *sched = coil__sched();
+
+    sched->unhandled = hook;
+    sched->unhandled_arg = arg;
+}
+
+/* ---- Sleep ---- */
+
+struct sleeper {
+    struct coil__timer timer;
+    struct coil__tcb *tcb;
+};
+
+static void sleep_over(struct coil__timer *timer)
+{
+    coil__wake(container_of(timer, struct sleeper, timer)->tcb, 0);
+}
+
+static void sleep_interrupted(struct coil__tcb *tcb)
+{
+    struct sleeper *sleeper = tcb->wait_object;
+
+    coil__timer_disarm(&tcb->sched->timers, &sleeper->timer);
+    coil__wake_interrupted(tcb);
+}
+
+int coil_sleep(coil_time duration)
+{
+    struct coil__tcb *self = coil__self();
+    struct sleeper sleeper = {.timer = {.fire = sleep_over}, .tcb = self};
+    const int result = coil__checkpoint(self);
+
+    if (result < 0)
+        return result;
+    if (duration <= 0) {
+        coil__yield(self);
+        return 0;
+    }
+    coil__timer_arm(&self->sched->timers, &sleeper.timer, coil__clock_deadline(duration));
+    return coil__park("sleep", &sleeper, sleep_interrupted);
+}

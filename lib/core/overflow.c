@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* The overflow reporter (core/overflow.h). Everything in the handler is async-signal-safe. */
+#include "core/overflow.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/sched.h"
+
+enum {
+    SIGNAL_STACK_SIZE = 16384,
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned user_count;
+static struct sigaction previous_segv;
+static struct sigaction previous_bus;
+
+/* One per thread that asked; lives as long as the thread, so a late fault still finds it. */
+static _Thread_local char signal_stack[SIGNAL_STACK_SIZE]
+    __attribute__((aligned(16), tls_model("initial-exec")));
+
+static void write_text(const char *text)
+{
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+
+    (void)written; /* nothing else can be done in a fault handler */
+}
+
+static void write_number(uint64_t number)
+{
+    char digits[24];
+    size_t at = sizeof digits - 1;
+
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    write_text(&digits[at]);
+}
+
+static void report(const struct coil__sched *sched, const void *address)
+{
+    const struct coil__tcb *tcb = sched->current;
+    void *top;
+
+    if (!tcb || !coil__stacks_guard_hit(&sched->stacks, address, &top))
+        return;
+    write_text("coil: stack overflow in fiber ");
+    write_number(tcb->handle->id);
+    write_text(" '");
+    write_text(tcb->handle->name);
+    write_text("': more than ");
+    write_number(sched->stacks.usable_size);
+    write_text(" bytes of stack; move big arrays to the heap or raise coil_options.stack_size\n");
+}
+
+static void on_fault(int signal_number, siginfo_t *info, void *context)
+{
+    const struct coil__sched *sched = coil__sched_this;
+
+    (void)context;
+    if (sched)
+        report(sched, info->si_addr);
+    /* Back to who was here before; returning repeats the fault under that handler. */
+    (void)sigaction(signal_number, signal_number == SIGBUS ? &previous_bus : &previous_segv, NULL);
+}
+
+void coil__overflow_report_begin(void)
+{
+    const stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    stack_t present;
+
+    /* A thread that has an alternate stack (a sanitizer's, say) keeps it. */
+    if (sigaltstack(NULL, &present) == 0 && (present.ss_flags & SS_DISABLE))
+        (void)sigaltstack(&stack, NULL);
+    (void)sigemptyset(&action.sa_mask);
+    (void)pthread_mutex_lock(&lock);
+    if (user_count++ == 0) {
+        (void)sigaction(SIGSEGV, &action, &previous_segv);
+        (void)sigaction(SIGBUS, &action, &previous_bus);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void coil__overflow_report_end(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (--user_count == 0) {
+        (void)sigaction(SIGSEGV, &previous_segv, NULL);
+        (void)sigaction(SIGBUS, &previous_bus, NULL);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}

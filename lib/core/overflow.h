@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Naming the fiber that overflows its stack (design D10). Opt-in: coil_options.report_overflow.
+ *
+ * A fault in a guard leaves no stack to report on, so the handler for SIGSEGV and SIGBUS runs on an
+ * alternate stack of the thread. It writes one line with write(2) and then lets the fault happen
+ * again under the handler that was there before, so debuggers, sanitizers and core dumps see it as
+ * if nothing had been in between. Faults elsewhere go straight on.
+ */
+#ifndef COIL_LIB_CORE_OVERFLOW_H
+#define COIL_LIB_CORE_OVERFLOW_H
+
+/* For the calling thread's scheduler; the handler is the process's, installed while any uses it. */
+void coil__overflow_report_begin(void);
+void coil__overflow_report_end(void);
+
+#endif

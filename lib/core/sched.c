@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* The loop, switching and parking (core/sched.h).
+ *
+ * A turn: take what other threads posted; fire timers; run fibers while there are runnable ones and
+ * budget; one engine wait, which blocks only when nobody is runnable. The budget counts switches and inline successes alike and is renewed each turn, so I/O
+ * and timers are never further away than BUDGET_PER_TURN cheap steps.
+ */
+#include "core/sched.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/sanitize.h"
+#include "core/switch.h"
+
+enum {
+    /* Some 20-50 us of inline work: long enough that looking at the rings does not show (a look
+     * without a system call costs some 5 ns), short enough for timers at a millisecond's grain. */
+    BUDGET_PER_TURN = 1024,
+
+    /* Parking calls that failed at once, in a row, before the fiber is named in the log: a loop
+     * that ignores results should be found by its author. */
+    FAILURES_REPORTED_AT = 10000,
+};
+
+_Thread_local struct coil__sched *coil__sched_this
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* ---- Switching ---- */
+
+static void *switch_to_next(struct coil__sched *sched, struct coil__tcb *next, bool is_last)
+{
+    struct coil__tcb *self = sched->current;
+    void **fake_stack = is_last ? NULL : (self ? &self->sanitizer_stack : &sched->loop_sanitizer_stack);
+
+    if (next) {
+        coil__sanitize_switch_begin(fake_stack, coil__stack_bottom(&sched->stacks, next->stack_top),
+                                    sched->stacks.usable_size, next->sanitizer_fiber);
+    } else {
+        coil__sanitize_switch_begin(fake_stack, sched->loop_stack_bottom, sched->loop_stack_size,
+                                    sched->loop_sanitizer_fiber);
+    }
+    sched->current = next;
+    sched->switch_count++;
+    if (!next)
+        return sched->loop_context;
+    next->state = COIL__FIBER_RUNNING;
+    return next->context;
+}
+
+/* Continues the next runnable fiber, or the loop; returns when somebody continues this one. */
+static void switch_away(struct coil__tcb *self)
+{
+    struct coil__sched *sched = self->sched;
+    struct coil__list *link = NULL;
+    struct coil__tcb *next;
+
+    if (--sched->budget > 0)
+        link = coil__list_pop_front(&sched->ready);
+    next = link ? container_of(link, struct coil__tcb, link) : NULL;
+    if (next == self) {
+        self->state = COIL__FIBER_RUNNING;
+        return;
+    }
+    coil__switch(&self->context, switch_to_next(sched, next, false));
+    coil__sanitize_switch_end(self->sanitizer_stack);
+}
+
+_Noreturn void coil__sched_exit(struct coil__tcb *self)
+{
+    struct coil__sched *sched = self->sched;
+
+    COIL_ASSERT(!sched->zombie && "the loop reaps after each end");
+    sched->zombie = self;
+    coil__switch(&self->context, switch_to_next(sched, NULL, true));
+    COIL_ASSERT(false && "an ended fiber is not continued");
+    __builtin_unreachable();
+}
+
+void coil__sched_entered(struct coil__tcb *self)
+{
+    coil__sanitize_switch_end(NULL);
+    (void)self;
+}
+
+void coil__sched_call(void (*fn)(void *arg), void *arg)
+{
+    struct coil__tcb *self = coil__self();
+    struct coil__sched *sched = self->sched;
+
+    sched->caller = self;
+    sched->call = fn;
+    sched->call_arg = arg;
+    coil__switch(&self->context, switch_to_next(sched, NULL, false));
+    coil__sanitize_switch_end(self->sanitizer_stack);
+}
+
+/* Continues `tcb`; returns when the loop is wanted again. */
+static void run_fiber(struct coil__sched *sched, struct coil__tcb *tcb)
+{
+    while (tcb) {
+        coil__switch(&sched->loop_context, switch_to_next(sched, tcb, false));
+        coil__sanitize_switch_end(sched->loop_sanitizer_stack);
+        tcb = sched->caller;
+        if (!tcb)
+            return;
+        sched->caller = NULL;
+        sched->call(sched->call_arg);
+    }
+}
+
+static void run_ready(struct coil__sched *sched)
+{
+    while (sched->budget > 0) {
+        struct coil__list *link = coil__list_pop_front(&sched->ready);
+
+        if (!link)
+            return;
+        run_fiber(sched, container_of(link, struct coil__tcb, link));
+        if (sched->zombie)
+            coil__fiber_reap(sched);
+    }
+}
+
+/* ---- Parking ---- */
+
+int coil__park(const char *name, void *object, coil__interrupt *interrupt)
+{
+    struct coil__tcb *self = coil__self();
+
+    self->state = COIL__FIBER_PARKED;
+    self->wait_name = name;
+    self->wait_object = object;
+    self->interrupt = interrupt;
+    self->is_interrupted = false;
+    self->wait_result = 0;
+    switch_away(self);
+    self->wait_name = NULL;
+    if (COIL_UNLIKELY(self->wait_result == INT32_MIN))
+        return coil__scope_report(self);
+    return self->wait_result;
+}
+
+static void make_ready(struct coil__tcb *tcb, int result)
+{
+    COIL_ASSERT(tcb->state == COIL__FIBER_PARKED && "only a parked fiber can be woken, once");
+    tcb->wait_result = result;
+    tcb->interrupt = NULL;
+    tcb->state = COIL__FIBER_READY;
+    coil__list_push_back(&tcb->sched->ready, &tcb->link);
+}
+
+void coil__wake(struct coil__tcb *tcb, int result)
+{
+    make_ready(tcb, result);
+}
+
+void coil__wake_interrupted(struct coil__tcb *tcb)
+{
+    tcb->is_interrupted = true;
+    make_ready(tcb, INT32_MIN);
+}
+
+void coil__interrupt_if_due(struct coil__tcb *tcb)
+{
+    coil__interrupt *interrupt = tcb->interrupt;
+
+    if (tcb->state != COIL__FIBER_PARKED || !interrupt || coil__scope_due(tcb) == 0)
+        return;
+    tcb->interrupt = NULL;
+    interrupt(tcb);
+}
+
+void coil__yield(struct coil__tcb *self)
+{
+    self->state = COIL__FIBER_READY;
+    coil__list_push_back(&self->sched->ready, &self->link);
+    switch_away(self);
+}
+
+int coil__checkpoint_slow(struct coil__tcb *self)
+{
+    struct coil__sched *sched = self->sched;
+    const int result = self->interrupts ? coil__scope_report(self) : 0;
+
+    if (result == 0) {
+        self->failure_count = 0;
+    } else if (++self->failure_count >= FAILURES_REPORTED_AT && !self->is_failure_reported) {
+        self->is_failure_reported = true;
+        coil__log(COIL_LOG_WARNING,
+                  "fiber %llu '%s' ignores that its calls fail (%s), %u times in a row",
+                  (unsigned long long)self->handle->id, self->handle->name, coil_strerror(result),
+                  self->failure_count);
+    }
+    if (--sched->budget <= 0)
+        coil__yield(self);
+    return result;
+}
+
+void coil_yield(void)
+{
+    coil__yield(coil__self());
+}
+
+/* ---- Posts from other threads ---- */
+
+void coil__sched_post(struct coil__sched *sched, struct coil__post *post)
+{
+    struct coil__post *head = atomic_load_explicit(&sched->posts, memory_order_relaxed);
+
+    do
+        post->next = head;
+    while (!atomic_compare_exchange_weak_explicit(&sched->posts, &head, post, memory_order_release,
+                                                  memory_order_relaxed));
+    /* Whoever finds the stack empty rings the bell; the rest ride along. */
+    if (!head)
+        sched->engine->ops->wake(sched->engine);
+}
+
+static void run_posts(struct coil__sched *sched)
+{
+    struct coil__post *newest;
+    struct coil__post *oldest = NULL;
+
+    if (COIL_LIKELY(!atomic_load_explicit(&sched->posts, memory_order_relaxed)))
+        return;
+    newest = atomic_exchange_explicit(&sched->posts, NULL, memory_order_acquire);
+    while (newest) {
+        struct coil__post *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct coil__post *next = oldest->next;
+
+        oldest->run(oldest);
+        oldest = next;
+    }
+}
+
+/* ---- The loop ---- */
+
+int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg)
+{
+    for (;;) {
+        int64_t deadline;
+        int result;
+
+        sched->turn_count++;
+        sched->budget = BUDGET_PER_TURN;
+        run_posts(sched);
+        coil__timers_fire(&sched->timers);
+        run_ready(sched);
+        if (is_over(arg))
+            return 0;
+
+        deadline = coil__list_is_empty(&sched->ready) ? coil__timers_next(&sched->timers) : 0;
+        result = sched->engine->ops->wait(sched->engine, deadline);
+        if (result < 0)
+            return result;
+    }
+}
+
+int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
+                     size_t fibers_max)
+{
+    *sched = (struct coil__sched){.engine = engine, .fibers_max = fibers_max};
+    coil__list_init(&sched->ready);
+    coil__list_init(&sched->registry);
+    coil__stacks_init(&sched->stacks, stack_size);
+    coil__slab_init(&sched->handles, sizeof(struct coil_fiber), 64);
+    coil__sanitize_thread_stack(&sched->loop_stack_bottom, &sched->loop_stack_size);
+    sched->loop_sanitizer_fiber = coil__sanitize_fiber_this();
+    return 0;
+}
+
+void coil__sched_fini(struct coil__sched *sched)
+{
+    COIL_ASSERT(sched->fiber_count == 0);
+    coil__stacks_fini(&sched->stacks);
+    coil__slab_fini(&sched->handles);
+}

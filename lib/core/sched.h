@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* The scheduler of one thread, and the control block of a fiber.
+ *
+ * The loop (sched.c) alternates between running fibers and one engine wait. Fibers switch to each
+ * other directly: a fiber that parks continues the next runnable one, and comes back to the loop
+ * only when nobody is runnable or the turn's budget is spent. Everything that succeeds without
+ * parking costs budget too, so no set of fibers can keep I/O and timers from their turn.
+ *
+ * A fiber has two parts. The control block (struct coil__tcb) is what scheduling touches; it lives
+ * at the top of the fiber's stack, in the page that is resident anyway, shifted by a colour so that
+ * the tops of many stacks do not fight for the same cache sets. The handle (struct coil_fiber) is
+ * what outlives the stack: identity, result, joiners. Every fiber has one, and the registry of all
+ * fibers is a list of handles.
+ *
+ * How a fiber waits: coil__park() names what it waits for and gives a function that gets it out of
+ * that wait early. Exactly one of two things ends the wait: coil__wake() with a result, which is
+ * final, or coil__wake_interrupted(), called by that function, upon which the park reports
+ * -ETIMEDOUT or -ECANCELED, whichever the fiber's scopes say at that time.
+ *
+ * Invariants: a control block's link is in the ready queue (READY), in at most one wait queue
+ * (PARKED) or alone; `interrupt` is set only while PARKED; interrupts is 0 iff neither a scope in
+ * the chain has expired nor the fiber is cancelled.
+ */
+#ifndef COIL_LIB_CORE_SCHED_H
+#define COIL_LIB_CORE_SCHED_H
+
+#include <stdatomic.h>
+
+#include <coil/fiber.h>
+#include <coil/scope.h>
+
+#include "base/list.h"
+#include "base/slab.h"
+#include "core/stack.h"
+#include "core/timer.h"
+#include "engine/engine.h"
+
+enum coil__fiber_state {
+    COIL__FIBER_READY,
+    COIL__FIBER_RUNNING,
+    COIL__FIBER_PARKED,
+};
+
+struct coil__tcb;
+
+/* Gets a parked fiber out of its wait: now, by coil__wake_interrupted(), or later, by having its
+ * operation cancelled. Called at most once per park. */
+typedef void coil__interrupt(struct coil__tcb *tcb);
+
+struct coil__tcb {
+    void *context; /* saved stack pointer while not running */
+    struct coil__list link;
+    struct coil__sched *sched;
+    struct coil_fiber *handle;
+    struct coil_scope *scope; /* innermost open scope */
+    coil__interrupt *interrupt;
+    void *wait_object;         /* for `interrupt`, and for people */
+    const char *wait_name;     /* what it waits for, a word or two */
+    int wait_result;           /* what coil__wake() gave */
+    unsigned interrupts;       /* expired scopes in the chain + 1 if cancelled */
+    uint8_t state;             /* enum coil__fiber_state */
+    bool is_cancelled;
+    bool is_interrupted;       /* the present wait ended, or is to end, by an interruption */
+    bool is_failure_reported;
+    unsigned failure_count; /* parking calls in a row that failed at once */
+    int (*entry)(void *);
+    void *arg;
+    void *stack_top;
+    void *sanitizer_stack; /* ASan's fake stack while not running */
+    void *sanitizer_fiber; /* TSan's name for this fiber */
+};
+
+enum {
+    COIL__FIBER_NAME_SIZE = 24,
+};
+
+struct coil_fiber {
+    struct coil__tcb *tcb; /* NULL when the fiber has ended */
+    struct coil__list registry;
+    struct coil__waitq joiners;
+    uint64_t id;
+    const void *spawn_site; /* return address of the call that spawned it */
+    unsigned reference_count;
+    int result;
+    bool is_collected; /* somebody has seen the result */
+    bool is_main;
+    char name[COIL__FIBER_NAME_SIZE];
+};
+
+/* Work that another thread sends; `run` is called once, on the scheduler's stack, and may free it. */
+struct coil__post {
+    struct coil__post *next;
+    void (*run)(struct coil__post *post);
+};
+
+/* Upper layers hang what they need per scheduler (pools of buffers, threads) here, by name, so that
+ * the scheduler need not know them: coil__sched_part() in core/run.h. */
+enum coil__part {
+    COIL__PART_NET,
+    COIL__PART_OFFLOAD,
+    COIL__PART_SIGNAL,
+    COIL__PART_HTTP,
+    COIL__PART_COUNT,
+};
+
+struct coil__part_slot {
+    void *state; /* NULL until first used */
+    void (*fini)(struct coil__sched *sched, void *state);
+};
+
+struct coil__sched {
+    /* Hot: touched at every switch. */
+    struct coil__tcb *current; /* NULL while the loop runs */
+    struct coil__list ready;
+    int budget;
+    void *loop_context;
+    struct coil__engine *engine;
+    struct coil__timers timers;
+
+    struct coil__tcb *zombie; /* has ended; the loop recycles its stack */
+    struct coil__tcb *caller; /* waits in coil__sched_call() */
+    void (*call)(void *arg);
+    void *call_arg;
+    struct coil__stacks stacks;
+    struct coil__slab handles;
+    struct coil__list registry; /* all fibers' handles, oldest first */
+    size_t fiber_count;
+    size_t fibers_max;
+    unsigned colour_next;
+    uint64_t id_last;
+    coil_unhandled_hook *unhandled;
+    void *unhandled_arg;
+
+    _Atomic(struct coil__post *) posts; /* a stack, newest first */
+
+    /* Sanitizers want to know where the loop's own stack is. */
+    void *loop_sanitizer_stack;
+    void *loop_sanitizer_fiber;
+    const void *loop_stack_bottom;
+    size_t loop_stack_size;
+
+    uint64_t switch_count;
+    uint64_t turn_count;
+    uint64_t spawn_count;
+
+    struct coil__part_slot parts[COIL__PART_COUNT];
+};
+
+/* The scheduler of this thread, NULL outside coil_run(). initial-exec: one instruction instead of a
+ * call, and fibers never change thread, so a compiler that keeps the address is right. */
+extern _Thread_local struct coil__sched *coil__sched_this
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline struct coil__sched *coil__sched(void)
+{
+    COIL_ASSERT(coil__sched_this && "called inside coil_run()");
+    return coil__sched_this;
+}
+
+/* The calling fiber; the loop's callbacks have none. */
+static inline struct coil__tcb *coil__self(void)
+{
+    struct coil__tcb *self = coil__sched()->current;
+
+    COIL_ASSERT(self && "called from a fiber");
+    return self;
+}
+
+/* ---- Life of a scheduler (run.c) ---- */
+
+int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
+                     size_t fibers_max);
+void coil__sched_fini(struct coil__sched *sched);
+
+/* Runs turns until `is_over` says so between two of them. Returns 0 or the engine's error. */
+int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg);
+
+/* Hands `post` to `sched` and wakes it. From any thread; also from signal handlers. */
+void coil__sched_post(struct coil__sched *sched, struct coil__post *post);
+
+/* ---- Parking ---- */
+
+/* Slow part of coil__checkpoint(). */
+int coil__checkpoint_slow(struct coil__tcb *self);
+
+/* Begins a parking call of the running fiber: 0, or the error that it must return at once. Costs
+ * budget and yields when that is spent. */
+static inline int coil__checkpoint(struct coil__tcb *self)
+{
+    if (COIL_LIKELY(self->interrupts == 0 && --self->sched->budget > 0))
+        return 0;
+    return coil__checkpoint_slow(self);
+}
+
+/* Parks the running fiber until coil__wake(), whose result is returned, or an interruption, when
+ * -ETIMEDOUT or -ECANCELED is returned. Without `interrupt` the wait can't be interrupted. `name`
+ * is static and says what the fiber waits for. */
+int coil__park(const char *name, void *object, coil__interrupt *interrupt);
+
+/* Makes a parked fiber runnable. Final: the result reaches the fiber whatever comes after. */
+void coil__wake(struct coil__tcb *tcb, int result);
+void coil__wake_interrupted(struct coil__tcb *tcb);
+
+/* Interrupts `tcb` if it is parked in an interruptible wait and something visible is due. */
+void coil__interrupt_if_due(struct coil__tcb *tcb);
+
+/* Puts the running fiber behind all runnable ones. */
+void coil__yield(struct coil__tcb *self);
+
+/* What a parking call of `tcb` fails with now: 0, -ETIMEDOUT or -ECANCELED (scope.c). The first
+ * only asks; the second also records which scope has spoken. */
+int coil__scope_due(const struct coil__tcb *tcb);
+int coil__scope_report(struct coil__tcb *tcb);
+
+/* Calls fn(arg) on the loop's stack and comes back: for what needs more stack than a fiber should
+ * touch. fn must not park. No other fiber runs meanwhile. */
+void coil__sched_call(void (*fn)(void *arg), void *arg);
+
+/* ---- Fibers (fiber.c) ---- */
+
+int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg,
+                      const void *spawn_site, struct coil_fiber **ret_fiber);
+
+/* Recycles the stack of the fiber that has just ended. For the loop. */
+void coil__fiber_reap(struct coil__sched *sched);
+
+/* Switches away from a fiber that has ended; it is never continued. */
+_Noreturn void coil__sched_exit(struct coil__tcb *self);
+
+/* The first thing that runs on a new fiber's stack, for the sanitizers' sake. */
+void coil__sched_entered(struct coil__tcb *self);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* The server loop: coil_serve() and its graceful stop (coil/listener.h).
+ *
+ * The serving fiber takes a connection only when it has a place for it, so at the limit the surplus
+ * waits in the listener's queue and in the kernel's backlog, in order. Each connection is a fiber;
+ * its entry in the server's list lies in that fiber's own frame.
+ *
+ * A stop has three steps: nothing new is accepted (what was accepted before is still served), every
+ * stream is told to end its idle reads, and after the grace the fibers that are left are cancelled.
+ * The server waits for all of them in any case: they own streams that belong to this loop.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "io/signal.h"
+#include "net/listener.h"
+#include "net/stream.h"
+
+enum {
+    CONCURRENCY_DEFAULT = 100000, /* some 500 MB of stacks and streams */
+
+    /* With fewer places than this left, connections are accepted one at a time. */
+    SCARCE = 64,
+};
+
+static const coil_time grace_default = COIL_SECONDS(30);
+static const coil_time shortage_delay = COIL_MS(10);
+
+struct coil__server {
+    coil_listener *listener;
+    coil_handler *handler;
+    void *arg;
+    coil_serve_options options;
+    struct coil__list connections;
+    size_t running;
+    struct coil__waitq idle; /* the serving fiber, while it waits for a place or for the end */
+    struct coil__timer grace;
+    bool is_draining;
+    bool is_cancelling;
+};
+
+struct connection {
+    struct coil__list link;
+    struct coil__server *server;
+    coil_stream *stream;
+    coil_fiber *fiber;
+};
+
+/* ---- A connection ---- */
+
+static void left(struct coil__server *server)
+{
+    server->running--;
+    (void)coil__waitq_wake_one(&server->idle, 0);
+}
+
+static int run_connection(void *arg)
+{
+    coil_stream *stream = arg;
+    struct coil__server *server = stream->server;
+    struct connection connection = {.server = server, .stream = stream, .fiber = coil_self()};
+    int result;
+    int close_result;
+
+    coil__list_push_back(&server->connections, &connection.link);
+    if (server->is_draining)
+        coil__stream_drain(stream);
+    if (server->is_cancelling)
+        coil_cancel(connection.fiber);
+
+    result = server->handler(stream, server->arg);
+
+    coil__list_remove(&connection.link);
+    close_result = coil_close(stream);
+    if (result >= 0 && close_result < 0)
+        result = close_result;
+    if (result < 0 && server->options.failed)
+        server->options.failed(result, server->arg);
+    left(server);
+    return 0;
+}
+
+/* ---- Stopping ---- */
+
+static void cancel_connections(struct coil__server *server)
+{
+    struct coil__list *link;
+
+    server->is_cancelling = true;
+    for (link = server->connections.next; link != &server->connections; link = link->next)
+        coil_cancel(container_of(link, struct connection, link)->fiber);
+}
+
+static void grace_over(struct coil__timer *timer)
+{
+    cancel_connections(container_of(timer, struct coil__server, grace));
+}
+
+static void begin_drain(struct coil__server *server)
+{
+    struct coil__list *link;
+
+    if (server->is_draining)
+        return;
+    server->is_draining = true;
+    coil__listener_stop(server->listener, -ESHUTDOWN);
+    for (link = server->connections.next; link != &server->connections; link = link->next)
+        coil__stream_drain(container_of(link, struct connection, link)->stream);
+    coil__timer_arm(&server->listener->sched->timers, &server->grace,
+                    coil__clock_deadline(server->options.grace));
+}
+
+void coil_serve_stop(coil_listener *listener)
+{
+    if (listener->server)
+        begin_drain(listener->server);
+}
+
+/* Runs as a fiber beside the server: the first signal stops, the second one cancels. */
+struct stopper {
+    struct coil__server *server;
+    int watch;
+};
+
+static int watch_signals(void *arg)
+{
+    const struct stopper *stopper = arg;
+
+    if (coil__signal_wait(stopper->watch) < 0)
+        return 0;
+    begin_drain(stopper->server);
+    if (coil__signal_wait(stopper->watch) < 0)
+        return 0;
+    cancel_connections(stopper->server);
+    return 0;
+}
+
+static int start_stopper(struct stopper *stopper, coil_fiber **ret_fiber)
+{
+    sigset_t signals;
+    int result;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    result = coil__signal_watch(&signals);
+    if (result < 0)
+        return result;
+    stopper->watch = result;
+    result = coil_spawn(watch_signals, stopper, ret_fiber);
+    if (result < 0)
+        coil__signal_unwatch(stopper->watch);
+    else
+        coil_fiber_name_set(*ret_fiber, "signals");
+    return result;
+}
+
+static void end_stopper(const struct stopper *stopper, coil_fiber *fiber)
+{
+    coil_scope shield;
+
+    coil_cancel(fiber);
+    coil_scope_enter_shield(&shield, COIL_NEVER);
+    (void)coil_join(fiber, NULL);
+    (void)coil_scope_leave(&shield);
+    coil_fiber_unref(fiber);
+    coil__signal_unwatch(stopper->watch);
+}
+
+/* ---- The loop ---- */
+
+/* Gives a taken connection to a fiber. In a shortage (fibers, memory) waits for one to end and
+ * tries again: the connection is not the one to suffer. */
+static int start_connection(struct coil__server *server, coil_stream *stream)
+{
+    stream->server = server;
+    for (;;) {
+        int result = coil__fiber_spawn(server->listener->sched, run_connection, stream,
+                                       (const void *)(uintptr_t)server->handler, NULL);
+
+        if (result == 0) {
+            server->running++;
+            return 0;
+        }
+        result = server->running > 0 ? coil__waitq_park(&server->idle, "fiber", server)
+                                     : coil_sleep(shortage_delay);
+        if (result < 0) {
+            (void)coil_close(stream);
+            return result;
+        }
+    }
+}
+
+static int serve_one(struct coil__server *server)
+{
+    coil_stream *stream;
+    size_t left_over;
+    int result = coil__checkpoint(coil__self());
+
+    while (result == 0 && server->running >= server->options.concurrency)
+        result = coil__waitq_park(&server->idle, "connection slot", server);
+    if (result < 0)
+        return result;
+
+    left_over = server->options.concurrency - server->running;
+    server->listener->is_scarce = left_over <= SCARCE;
+    result = coil_accept(server->listener, &stream);
+    if (result == -ENOMEM)
+        return coil_sleep(shortage_delay);
+    return result < 0 ? result : start_connection(server, stream);
+}
+
+static void wait_for_connections(struct coil__server *server)
+{
+    while (server->running > 0)
+        (void)coil__waitq_park_shielded(&server->idle, "connections");
+}
+
+static int serve(struct coil__server *server)
+{
+    int result;
+
+    do
+        result = serve_one(server);
+    while (result == 0);
+
+    begin_drain(server);
+    /* Interrupted: the caller wants out, so what runs is not given the grace but cancelled. */
+    if (result == -ETIMEDOUT || result == -ECANCELED)
+        cancel_connections(server);
+    wait_for_connections(server);
+    coil__timer_disarm(&server->listener->sched->timers, &server->grace);
+    return result == -ESHUTDOWN ? 0 : result;
+}
+
+int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
+               const coil_serve_options *options)
+{
+    struct coil__server server = {
+        .listener = listener,
+        .handler = handler,
+        .arg = arg,
+        .options = COIL_SERVE_OPTIONS_INIT,
+        .grace = {.fire = grace_over},
+    };
+    struct stopper stopper = {.server = &server};
+    coil_fiber *stopper_fiber = NULL;
+    int result = 0;
+
+    if (listener->server)
+        return -EBUSY;
+    if (options)
+        memcpy(&server.options, options,
+               options->size < sizeof server.options ? options->size : sizeof server.options);
+    if (!server.options.concurrency)
+        server.options.concurrency = CONCURRENCY_DEFAULT;
+    if (!server.options.grace)
+        server.options.grace = grace_default;
+    coil__list_init(&server.connections);
+    coil__waitq_init(&server.idle);
+
+    if (server.options.stop_on_signals)
+        result = start_stopper(&stopper, &stopper_fiber);
+    if (result < 0)
+        return result;
+    listener->server = &server;
+    result = serve(&server);
+    listener->server = NULL;
+    if (stopper_fiber)
+        end_stopper(&stopper, stopper_fiber);
+    return result;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Life of a stream: made, drained, closed, and what it tells of itself.
+ *
+ * Closing is where a completion-based library earns its keep. The order: refuse newcomers and wake
+ * the fibers inside with -EBADF; send what was written, within the caller's scope; linger if asked;
+ * ask the transport to give up what is still under way; wait, uninterruptibly, until it has and
+ * every other fiber has left; only then close the descriptor and free the memory that the kernel
+ * might have written to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "core/run.h"
+#include "net/addr.h"
+#include "net/stream.h"
+
+enum {
+    STREAMS_PER_CHUNK = 64,
+    CHUNKS_PER_CHUNK = 16,
+    CHUNK_IN_POOL = 1, /* lease.id of a lease from the pool; others come from the allocator */
+};
+
+COIL_STATIC_ASSERT(sizeof(coil_stream) <= 448, "counts in the memory per idle connection");
+
+/* ---- Pools ---- */
+
+static void net_init(struct coil__sched *sched, void *state)
+{
+    struct coil__net *net = state;
+
+    (void)sched;
+    coil__slab_init(&net->streams, sizeof(coil_stream), STREAMS_PER_CHUNK);
+    coil__slab_init(&net->chunks, sizeof(struct coil__lease) + COIL__CHUNK_SIZE, CHUNKS_PER_CHUNK);
+}
+
+static void net_fini(struct coil__sched *sched, void *state)
+{
+    struct coil__net *net = state;
+
+    (void)sched;
+    coil__slab_fini(&net->streams);
+    coil__slab_fini(&net->chunks);
+}
+
+struct coil__net *coil__net(struct coil__sched *sched)
+{
+    return coil__sched_part(sched, COIL__PART_NET, sizeof(struct coil__net), net_init, net_fini);
+}
+
+static struct coil__lease *init_lease(void *memory, uint32_t capacity, uint16_t id)
+{
+    struct coil__lease *lease = memory;
+
+    *lease = (struct coil__lease){.data = (char *)(lease + 1), .capacity = capacity, .id = id};
+    return lease;
+}
+
+struct coil__lease *coil__chunk_get(struct coil__sched *sched)
+{
+    void *memory = coil__slab_get(&coil__net(sched)->chunks);
+
+    return memory ? init_lease(memory, COIL__CHUNK_SIZE, CHUNK_IN_POOL) : NULL;
+}
+
+struct coil__lease *coil__lease_make(uint32_t capacity)
+{
+    void *memory = coil__alloc(sizeof(struct coil__lease) + capacity);
+
+    return memory ? init_lease(memory, capacity, 0) : NULL;
+}
+
+void coil__lease_drop(struct coil__sched *sched, struct coil__lease *lease)
+{
+    if (lease->is_shared)
+        sched->engine->ops->lease_return(sched->engine, lease);
+    else if (lease->id == CHUNK_IN_POOL)
+        coil__slab_put(&coil__net(sched)->chunks, lease);
+    else
+        coil__free(lease);
+}
+
+/* ---- Making ---- */
+
+int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream)
+{
+    struct coil__net *net = coil__net(sched);
+    coil_stream *stream = net ? coil__slab_get(&net->streams) : NULL;
+
+    if (!stream)
+        return -ENOMEM;
+    *stream = (coil_stream){.ops = &coil__socket_ops, .sched = sched, .fd = fd};
+    coil__socket_init(stream);
+    *ret_stream = stream;
+    return 0;
+}
+
+static int check_socket(int fd)
+{
+    int type;
+    socklen_t size = sizeof type;
+    int flags;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+        return -errno;
+    if (type != SOCK_STREAM)
+        return -EPROTOTYPE;
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    /* A non-blocking socket would answer the ring with -EAGAIN instead of waiting in the kernel. */
+    if ((flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+        return -errno;
+    return 0;
+}
+
+int coil_adopt(int fd, coil_stream **ret_stream)
+{
+    int result = check_socket(fd);
+
+    if (result == 0)
+        result = coil__stream_make(coil__sched(), fd, ret_stream);
+    if (result < 0 && result != -EBADF)
+        (void)close(fd);
+    return result;
+}
+
+/* ---- Closing ---- */
+
+static bool has_guests(const coil_stream *stream)
+{
+    return stream->input.reader || stream->output.writer;
+}
+
+static bool is_busy(const coil_stream *stream)
+{
+    return stream->input.is_active || stream->output.flight;
+}
+
+void coil__stream_settle(coil_stream *stream)
+{
+    struct coil__tcb *closer = stream->closer;
+
+    stream->closer = NULL;
+    if (closer)
+        coil__wake(closer, 0);
+}
+
+/* Waits while `is_so`. Nothing interrupts it: all it waits for has been told to end. */
+static void wait_while(coil_stream *stream, bool (*is_so)(const coil_stream *stream))
+{
+    while (is_so(stream)) {
+        stream->closer = coil__self();
+        (void)coil__park("close", stream, NULL);
+    }
+}
+
+/* The parts of a close that an interruption cuts short. */
+static int send_rest(coil_stream *stream)
+{
+    int result = stream->output.is_ended ? 0 : stream->output.error;
+
+    if (stream->output.chunk && result == 0) {
+        result = coil__checkpoint(coil__self());
+        if (result == 0) {
+            stream->output.writer = coil__self();
+            result = coil__output_drain(stream);
+            stream->output.writer = NULL;
+        }
+    }
+    return result;
+}
+
+/* Reads and drops what the peer still sends, within bounds, so that it can read the last reply
+ * before a reset takes it away. */
+static void linger(coil_stream *stream)
+{
+    size_t left = stream->linger_bytes;
+    coil_scope scope;
+
+    if (stream->ops->output_end(stream) < 0)
+        return;
+    stream->is_draining = false;
+    coil_scope_enter(&scope, stream->linger_timeout);
+    while (left > 0 && coil__checkpoint(coil__self()) == 0) {
+        const size_t length = stream->input.length;
+
+        left -= left < length ? left : length;
+        coil__input_clear(stream);
+        if (stream->input.status != COIL__INPUT_OPEN || left == 0)
+            break;
+        stream->input.reader = coil__self();
+        if (coil__input_wait(stream, 1) < 0)
+            left = 0;
+        stream->input.reader = NULL;
+    }
+    (void)coil_scope_leave(&scope);
+}
+
+int coil_close(coil_stream *stream)
+{
+    int result;
+
+    if (!stream)
+        return 0;
+    COIL_ASSERT(!stream->is_closing && "closed once, by its owner");
+
+    /* The fibers inside leave with -EBADF; nobody comes in after them. */
+    stream->is_closing = true;
+    coil__input_evict(stream);
+    coil__output_evict(stream);
+    wait_while(stream, has_guests);
+
+    result = send_rest(stream);
+    if (result == 0 && stream->linger_bytes > 0 && stream->input.status == COIL__INPUT_OPEN)
+        linger(stream);
+
+    stream->is_aborted = true;
+    if (stream->output.flight)
+        stream->ops->output_stop(stream);
+    if (stream->input.is_active)
+        stream->ops->input_stop(stream);
+    wait_while(stream, is_busy);
+
+    coil__input_clear(stream);
+    coil__output_clear(stream);
+    stream->ops->release(stream);
+    coil__slab_put(&coil__net(stream->sched)->streams, stream);
+    return result;
+}
+
+void coil_stream_linger(coil_stream *stream, coil_time timeout, size_t bytes)
+{
+    stream->linger_timeout = timeout;
+    stream->linger_bytes = bytes;
+}
+
+void coil__stream_drain(coil_stream *stream)
+{
+    stream->is_draining = true;
+    if (stream->is_idle && stream->input.is_parked && stream->input.length == 0 &&
+        !stream->ops->input_is_waiting(stream))
+        coil__input_end(stream, COIL__INPUT_ENDED);
+}
+
+/* ---- About ---- */
+
+int coil__stream_busy(const struct coil__tcb *holder, const char *direction)
+{
+    const struct coil_fiber *self = coil__self()->handle;
+
+    coil__log(COIL_LOG_WARNING,
+              "fiber %llu '%s' tried to %s a stream that fiber %llu '%s' is in the middle of a %s of",
+              (unsigned long long)self->id, self->name, direction,
+              (unsigned long long)holder->handle->id, holder->handle->name, direction);
+    return -EBUSY;
+}
+
+int coil_stream_peer(const coil_stream *stream, char *ret_text, size_t size)
+{
+    struct coil__addr addr = {.length = sizeof addr.storage};
+
+    if (getpeername(stream->fd, coil__addr_sockaddr(&addr), &addr.length) < 0)
+        return -errno;
+    return coil__addr_format(&addr, ret_text, size);
+}
+
+int coil_stream_local(const coil_stream *stream, char *ret_text, size_t size)
+{
+    return coil__addr_format_local(stream->fd, ret_text, size);
+}
+
+int coil_stream_fd(const coil_stream *stream)
+{
+    return stream->fd;
+}

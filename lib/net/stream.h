@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of a stream: buffered input, buffered output, and the transport below.
+ *
+ *   input.c    leases in order of arrival, and the reading calls
+ *   output.c   one chunk of unsent bytes, and the writing calls
+ *   stream.c   making and closing
+ *   socket.c   the transport of sockets: engine requests, and what to do when buffers run out
+ *
+ * The transport is a table (struct coil__stream_ops) that is asked to start and stop things and
+ * reports back by coil__input_deliver(), coil__input_end() and coil__output_done(), always from the
+ * loop. Layers that transform bytes (TLS) are further transports; nothing above knows.
+ *
+ * Neither direction owns a buffer while it is empty: input is leases of the engine's shared
+ * buffers, output a chunk from the scheduler's pool. Ten thousand idle streams hold none.
+ *
+ * Invariants: input.length is the sum over the leases; no lease in the queue is empty; chunk is
+ * NULL iff no byte waits to be sent; a parked reader implies that input is on its way or is being
+ * asked for.
+ */
+#ifndef COIL_LIB_NET_STREAM_H
+#define COIL_LIB_NET_STREAM_H
+
+#include <sys/socket.h>
+
+#include <coil/stream.h>
+
+#include "core/op.h"
+#include "core/waitq.h"
+
+enum {
+    /* Output buffer, and private receive buffer: as much as a socket takes or gives in one go
+     * without memory of its own growing, and four pages. */
+    COIL__CHUNK_SIZE = 16384,
+
+    /* Leases that a stream may hold unread before its input is stopped: 8 x 16 KiB. A slow reader
+     * must not drain the ring that it shares. */
+    COIL__LEASES_MAX = 8,
+
+    /* What coil_peek() may be asked for in one piece: heads of protocols, not bodies. */
+    COIL__PEEK_MAX = 1024 * 1024,
+};
+
+/* input.status */
+enum {
+    COIL__INPUT_OPEN = 0,
+    COIL__INPUT_ENDED = 1, /* negative: failed with that errno */
+};
+
+struct coil__server;
+
+struct coil__stream_ops {
+    const char *name;
+
+    /* A reader is about to park: have input delivered. Called only while input.is_active is false,
+     * which the transport sets until its order has come to an end. Returns 0 or -ENOMEM. */
+    int (*input_start)(coil_stream *stream);
+
+    /* Enough for now, or for ever: end the order, soon. Only while input.is_active; asking again
+     * before the end is harmless. */
+    void (*input_stop)(coil_stream *stream);
+
+    /* Whether bytes have arrived that were not delivered yet. */
+    bool (*input_is_waiting)(coil_stream *stream);
+
+    /* Send output.chunk[start, end), which becomes output.flight, and report by
+     * coil__output_done(). */
+    void (*output_start)(coil_stream *stream);
+    void (*output_stop)(coil_stream *stream);
+
+    /* Sends from the caller's memory. Parks. Returns the number of bytes or an error. */
+    ssize_t (*output_send)(coil_stream *stream, struct msghdr *message);
+
+    /* Ends the output (half-close). Returns 0 or an error. Never parks. */
+    int (*output_end)(coil_stream *stream);
+
+    /* Closes what is below. Nothing is under way any more. */
+    void (*release)(coil_stream *stream);
+};
+
+struct coil__input {
+    struct coil__lease *first;
+    struct coil__lease *last;
+    size_t length;            /* bytes in all leases */
+    size_t scanned;           /* that many at the front hold no `scanned_for` */
+    size_t need;              /* the parked reader wakes at this length */
+    struct coil__tcb *reader; /* inside a reading call */
+    int status;
+    uint16_t lease_count;
+    char scanned_for;
+    bool is_active; /* the transport has an order to deliver */
+    bool is_parked; /* the reader is */
+};
+
+struct coil__output {
+    struct coil__lease *chunk; /* NULL: nothing to send */
+    size_t flight;             /* bytes at its start that the transport is sending */
+    uint64_t sent;
+    struct coil__tcb *writer; /* inside a write that parks, a flush or the close */
+    int error;                /* 0, or why nothing can be written any more */
+    bool is_ended;            /* half-closed by us, with everything sent */
+    bool is_wanted;           /* everything in the chunk is to go, not only the flight */
+    bool is_parked;           /* the writer is, until the chunk is gone or an error */
+};
+
+struct coil_stream {
+    const struct coil__stream_ops *ops;
+    struct coil__sched *sched;
+    struct coil__input input;
+    struct coil__output output;
+    struct coil__tcb *closer; /* waits until nothing is under way */
+    struct coil__op *direct;  /* the writer's own send from its memory, to be cancelled by a close */
+    bool is_closing;  /* by coil_close(): nobody may come in */
+    bool is_aborted;  /* what the transport has under way is being given up */
+    bool is_idle;     /* between two messages (coil_stream_idle) */
+    bool is_draining; /* idle reads end (graceful stop) */
+
+    /* socket.c */
+    bool is_starved; /* shared buffers ran out: the next receive is a private one */
+    bool is_private; /* the receive under way is */
+    bool is_stopping; /* and has been asked to end */
+    int fd;
+    union {
+        struct coil__receive shared;
+        struct coil__op private;
+    } receive;
+    struct coil__lease *private_chunk;
+    struct coil__op send;
+
+    size_t linger_bytes;
+    coil_time linger_timeout;
+    struct coil__server *server; /* serve.c: whose connection it is */
+};
+
+/* Per-scheduler pools; NULL when there is no memory. */
+struct coil__net {
+    struct coil__slab streams;
+    struct coil__slab chunks;
+};
+
+struct coil__net *coil__net(struct coil__sched *sched);
+
+/* ---- stream.c ---- */
+
+/* Makes a stream of a connected socket, which it owns on success only. */
+int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream);
+
+/* Ends idle reads from now on (graceful stop). */
+void coil__stream_drain(coil_stream *stream);
+
+/* Called by the transport and by leaving readers and writers: a close may be waiting. */
+void coil__stream_settle(coil_stream *stream);
+
+/* Private memory for a lease of COIL__CHUNK_SIZE, and the end of any lease's life. */
+struct coil__lease *coil__chunk_get(struct coil__sched *sched);
+void coil__lease_drop(struct coil__sched *sched, struct coil__lease *lease);
+
+/* A private lease of any capacity, or NULL. */
+struct coil__lease *coil__lease_make(uint32_t capacity);
+
+/* Logs that two fibers are in the same direction of a stream. Returns -EBUSY. */
+int coil__stream_busy(const struct coil__tcb *holder, const char *direction);
+
+/* ---- input.c ---- */
+
+/* The transport's reports. A lease is the input's from then on. */
+void coil__input_deliver(coil_stream *stream, struct coil__lease *lease);
+void coil__input_end(coil_stream *stream, int status);
+
+/* Fails the parked reader's call, once; the input stays open. */
+void coil__input_fail(coil_stream *stream, int error);
+
+/* For the close: drops all leases. Then: waits for more within `need`. */
+void coil__input_clear(coil_stream *stream);
+int coil__input_wait(coil_stream *stream, size_t need);
+
+/* Ends the parked reader's call with -EBADF. */
+void coil__input_evict(coil_stream *stream);
+
+/* ---- output.c ---- */
+
+/* The transport's report on the flight: bytes sent, or a negative errno. */
+void coil__output_done(coil_stream *stream, int result);
+
+/* Starts sending what waits, unless that is under way. Never parks. */
+void coil__output_push(coil_stream *stream);
+
+/* Parks until the chunk is gone. Returns 0, the output's error, or an interruption. */
+int coil__output_drain(coil_stream *stream);
+
+/* Drops what waits (nothing is in flight). */
+void coil__output_clear(coil_stream *stream);
+void coil__output_evict(coil_stream *stream);
+
+/* ---- socket.c ---- */
+
+void coil__socket_init(coil_stream *stream);
+
+extern const struct coil__stream_ops coil__socket_ops;
+
+#endif
