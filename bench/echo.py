@@ -64,6 +64,8 @@ def parse(argv):
     options = parser.parse_args(argv)
     if options.quick:
         options.pairs, options.seconds, options.warmup = 3, 0.4, 0.1
+    if options.pairs < 1 or options.seconds <= 0:
+        parser.error("--pairs and --seconds must be positive")
     return options
 
 
