@@ -181,6 +181,7 @@ Test(chunked, the_rest_of_a_size_line_is_an_extension_or_nothing, .timeout = 60)
     static const struct row rows[] = {
         {BYTES("3 \r\nabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
         {BYTES("3 a\r\nabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
+        {BYTES("3 a;b\r\nabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
         {BYTES("3\r\rabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
         {BYTES("3\rabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
         {BYTES("3;a\nabc"), .body = "", .error = COIL__HTTP_BAD_CHUNK_LINE},
@@ -197,6 +198,8 @@ Test(chunked, data_ends_with_crlf, .timeout = 60)
 {
     static const struct row rows[] = {
         {BYTES("3\r\nabc0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},
+        {BYTES("3\r\nabc\n\n0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},
+        {BYTES("3\r\nabc\r\r0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},
         {BYTES("3\r\nabc\n0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},
         {BYTES("3\r\nabc\r0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},
         {BYTES("3\r\nabcd\r\n0\r\n\r\n"), .body = "abc", .error = COIL__HTTP_BAD_CHUNK_END},

@@ -146,6 +146,7 @@ Test(parse, malformed_responses_are_refused, .timeout = 20)
 {
     static const struct row rows[] = {
         BAD("\r\n" OK "\r\n", COIL__HTTP_BAD_START_LINE),
+        BAD("HTTP/1.1 20\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1 20 OK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1 2000 OK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1 2000\r\n\r\n", COIL__HTTP_BAD_START_LINE),
@@ -155,6 +156,7 @@ Test(parse, malformed_responses_are_refused, .timeout = 20)
         BAD("HTTP/1.1 200OK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1 200\tOK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1  200 OK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
+        BAD("HTTP/1.1x200 OK\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1200 OK \r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/1.1\r\n\r\n", COIL__HTTP_BAD_START_LINE),
         BAD("HTTP/2.0 200 OK\r\n\r\n", COIL__HTTP_BAD_VERSION),
