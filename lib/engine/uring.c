@@ -448,6 +448,9 @@ static void complete_accept(struct coil__uring *uring, struct coil__accept *acce
 
 static inline void complete_op(struct coil__uring *uring, struct coil__op *op, int result)
 {
+    /* The kernel's worker threads tell a cancel by the signal that it was to them. */
+    if (COIL_UNLIKELY(op->request.state == COIL__REQUEST_CANCELLED) && result == -EINTR)
+        result = -ECANCELED;
     op->result = result;
     retire(uring, &op->request);
     op->done(op);
