@@ -83,25 +83,3 @@ const char *coil__chars_find_control(const char *from, const char *end)
         from++;
     return from;
 }
-
-bool coil__chars_equal_nocase(struct coil__slice text, const char *lower, size_t len)
-{
-    if (text.len != len)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (((unsigned char)text.data[i] | 0x20U) != (unsigned char)lower[i])
-            return false;
-    }
-    return true;
-}
-
-struct coil__slice coil__chars_trim(struct coil__slice text)
-{
-    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text.data++;
-        text.len--;
-    }
-    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}

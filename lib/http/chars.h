@@ -55,10 +55,28 @@ const char *coil__chars_find_control(const char *from, const char *end);
  *
  *  @p lower is in lower case and holds letters, digits and '-' only, @p text no control bytes:
  *  then setting bit 5 maps only the upper-case twin of a letter onto it. */
-bool coil__chars_equal_nocase(struct coil__slice text, const char *lower, size_t len);
+static inline bool coil__chars_equal_nocase(struct coil__slice text, const char *lower, size_t len)
+{
+    if (text.len != len)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (((unsigned char)text.data[i] | 0x20U) != (unsigned char)lower[i])
+            return false;
+    }
+    return true;
+}
 
 /** Returns @p text without the spaces and tabs at both ends, and those only: a byte of 0x80 or
  *  more is data even where some locale calls it blank. */
-struct coil__slice coil__chars_trim(struct coil__slice text);
+static inline struct coil__slice coil__chars_trim(struct coil__slice text)
+{
+    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
 
 #endif
