@@ -5,10 +5,14 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/sanitize.h"
 
 TestSuite(slab, .timeout = 10);
 
@@ -107,6 +111,45 @@ Test(slab, a_slab_never_used_needs_nothing)
     coil__slab_init(&slab, 1, 1);
     coil__slab_fini(&slab);
     cr_assert_eq(coil__alloc_total_count(), 0);
+}
+
+/* As a call, for compilers that complain of dead code behind a constant. */
+static bool has_asan(void)
+{
+    return COIL__HAS_ASAN;
+}
+
+/* Whether ASan stops a process that writes to `address`. */
+static bool is_reported(char *address)
+{
+    int status = 0;
+    const pid_t child = fork();
+
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        (void)close(STDERR_FILENO);
+        *(volatile char *)address = 1;
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+Test(slab, using_an_object_after_its_return_is_reported)
+{
+    struct coil__slab slab;
+    char *object;
+
+    if (!has_asan())
+        cr_skip_test("ASan only");
+    coil__slab_init(&slab, 32, 4);
+    object = coil__slab_get(&slab);
+    cr_assert(is_reported(object + 32), "the next one is not handed out yet");
+    coil__slab_put(&slab, object);
+
+    cr_assert(is_reported(object));
+    cr_assert(is_reported(object + 31));
+    coil__slab_fini(&slab);
 }
 
 Test(slab, ending_it_with_objects_out_stops_the_program, .signal = SIGABRT)

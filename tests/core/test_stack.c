@@ -7,6 +7,7 @@
 #include <coil/log.h>
 
 #include <criterion/criterion.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,12 @@ TestSuite(stack, .timeout = 60);
 
 static struct coil__stacks stacks;
 static void *tops[MANY];
+
+/* As a call, for compilers that complain of dead code behind a constant. */
+static bool has_asan(void)
+{
+    return COIL__HAS_ASAN;
+}
 
 static void set_up(void)
 {
@@ -228,7 +235,7 @@ Test(stack, when_mprotect_runs_out_of_mappings_stacks_go_without_guards, .init =
 
     void *last = NULL;
 
-    if (COIL__HAS_ASAN)
+    if (has_asan())
         cr_skip_test("ASan needs mappings of its own");
     coil_log_set(count_log, NULL);
     coil__stack_guard_limit(COIL__GUARD_MPROTECT);
@@ -254,9 +261,10 @@ Test(stack, many_stacks_cost_few_mappings_and_no_memory_until_touched, .init = s
     process_bytes(&mapped, &resident_after);
 
     cr_assert_leq(mapping_count(), mappings + 200);
+    cr_assert_leq(coil__alloc_total_count(), 200, "slabs grow");
     cr_assert_eq(resident_bytes(MANY), 0);
     /* Page tables and the records beside the slabs; ASan adds its own bookkeeping. */
-    if (!COIL__HAS_ASAN)
+    if (!has_asan())
         cr_assert_leq(resident_after, resident_before + (size_t)MANY * 100);
 
     for (int i = 0; i < MANY; i++)
@@ -266,6 +274,36 @@ Test(stack, many_stacks_cost_few_mappings_and_no_memory_until_touched, .init = s
     coil__stacks_fini(&stacks);
     cr_assert_eq(coil__alloc_live_count(), 0);
     cr_assert_leq(mapping_count(), mappings + 20);
+}
+
+/* The line of flags that the kernel shows for the mapping which holds `address`. */
+static bool has_mapping_flag(const void *address, const char *flag)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool is_inside = false;
+    bool is_found = false;
+
+    cr_assert_not_null(smaps);
+    while (fgets(line, sizeof line, smaps)) {
+        uintptr_t from;
+        uintptr_t to;
+
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            is_inside = (uintptr_t)address >= from && (uintptr_t)address < to;
+        if (is_inside && strncmp(line, "VmFlags:", 8) == 0)
+            is_found = strstr(line, flag) != NULL;
+    }
+    (void)fclose(smaps);
+    return is_found;
+}
+
+Test(stack, huge_pages_are_refused, .init = set_up)
+{
+    get_many(SEVERAL);
+
+    cr_assert(has_mapping_flag((char *)tops[0] - 1, " nh"));
+    cr_assert(has_mapping_flag((char *)tops[SEVERAL - 1] - 1, " nh"));
 }
 
 Test(stack, resident_counts_pages_down_to_the_deepest, .init = set_up)
@@ -285,6 +323,8 @@ Test(stack, resident_works_for_stacks_of_many_pages)
     memset(coil__stack_bottom(&stacks, tops[1]), 1, stacks.usable_size);
     cr_assert_eq(coil__stack_resident(&stacks, tops[1]), stacks.usable_size);
     cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 0);
+    memset(coil__stack_bottom(&stacks, tops[0]), 1, 1024 * 1024);
+    cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 1024 * 1024);
     assert_guarded(tops[1]);
 }
 
@@ -420,6 +460,41 @@ Test(stack, where_a_large_slab_does_not_fit_a_smaller_one_does, .init = set_up)
 
     cr_assert_geq(count, 2 * 1024 * 1024 / per_stack);
     cr_assert_leq(count, 3 * 1024 * 1024 / per_stack);
+}
+
+/* Whether ASan stops a process that writes to `address`. */
+static bool is_reported(char *address)
+{
+    int status = 0;
+    const pid_t child = fork();
+
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        (void)close(STDERR_FILENO);
+        *(volatile char *)address = 1;
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+Test(stack, a_free_stack_is_poisoned_and_a_recycled_one_is_clean_again, .init = set_up)
+{
+    if (!has_asan())
+        cr_skip_test("ASan only");
+    get_many(1);
+    /* What a fiber leaves that ends without returning from its frames. */
+    coil__sanitize_poison((char *)tops[0] - 512, 64);
+    put_many(1);
+    cr_assert(is_reported((char *)tops[0] - 1));
+    cr_assert(is_reported(coil__stack_bottom(&stacks, tops[0])));
+
+    cr_assert_eq(coil__stack_get(&stacks), tops[0]);
+    memset(coil__stack_bottom(&stacks, tops[0]), 1, stacks.usable_size);
+    coil__stack_put(&stacks, tops[0]);
+    coil__stacks_trim(&stacks, 0);
+    cr_assert_eq(coil__stack_get(&stacks), tops[0]);
+    memset(coil__stack_bottom(&stacks, tops[0]), 1, stacks.usable_size);
 }
 
 Test(stack, ending_with_a_stack_handed_out_stops_the_program, .init = set_up, .signal = SIGABRT)
