@@ -47,7 +47,8 @@ typedef int64_t coil_time;
 COIL_BEGIN_DECLS
 
 /** Returns a static sentence for @p result, a negative errno as coil's calls return it (a positive
- *  one is accepted too). Never NULL, never parks, any thread. Like strerror(3), without its buffer. */
+ *  one is accepted too). Never NULL, never parks, any thread. Like strerror(3) without its
+ *  buffer. */
 COIL_API const char *coil_strerror(int result);
 
 /** Returns the monotonic clock in nanoseconds; only differences mean anything. Any thread.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocator seam: what it hands out, that it counts, and that planned failures come when planned. */
+/* Allocator seam: what it hands out, that it counts, and that failures come when planned. */
 #include "base/alloc.h"
 
 #include <criterion/criterion.h>
@@ -163,5 +163,5 @@ Test(alloc, a_plan_is_exact_between_threads)
 
     cr_assert_eq(sum, 7000);
     cr_assert_eq(coil__alloc_live_count(), 0);
-    cr_assert_eq(coil__alloc_total_count(), THREAD_COUNT * BLOCKS_PER_THREAD);
+    cr_assert_eq(coil__alloc_total_count(), (int64_t)THREAD_COUNT * BLOCKS_PER_THREAD);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* uint64_t switch_and_compare_registers(void **ret_save, void *load, uint64_t seed)
  *
- * Fills the callee-saved registers of x86-64 with seed + 1, seed + 2, ..., switches, and returns the
- * bits in which any of them differs afterwards. The seed waits on the stack.
+ * Fills the callee-saved registers of x86-64 with seed + 1, seed + 2, ..., switches, and returns
+ * the bits in which any of them differs afterwards. The seed waits on the stack.
  */
 
         .text

@@ -7,9 +7,9 @@
 #include <coil/log.h>
 
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -21,9 +21,11 @@
 
 enum {
     MANY = 20000,
-    SEVERAL = 40,
-    PAGE = 4096
+    SEVERAL = 40
 };
+
+static const size_t page = 4096;
+static const size_t mib = 1024UL * 1024;
 
 TestSuite(stack, .timeout = 60);
 
@@ -38,7 +40,7 @@ static bool has_asan(void)
 
 static void set_up(void)
 {
-    coil__stacks_init(&stacks, 64 * 1024);
+    coil__stacks_init(&stacks, page * 16);
 }
 
 static void get_many(size_t count)
@@ -107,22 +109,26 @@ static size_t resident_bytes(size_t count)
 static void process_bytes(size_t *ret_mapped, size_t *ret_resident)
 {
     FILE *statm = fopen("/proc/self/statm", "re");
+    char line[200];
+    char *rest = line;
 
     cr_assert_not_null(statm);
-    cr_assert_eq(fscanf(statm, "%zu %zu", ret_mapped, ret_resident), 2);
+    cr_assert_not_null(fgets(line, sizeof line, statm));
     (void)fclose(statm);
-    *ret_mapped *= PAGE;
-    *ret_resident *= PAGE;
+    *ret_mapped = strtoul(rest, &rest, 10);
+    *ret_resident = strtoul(rest, &rest, 10);
+    *ret_mapped *= page;
+    *ret_resident *= page;
 }
 
 Test(stack, sizes_are_whole_pages_and_zero_means_the_default)
 {
     coil__stacks_init(&stacks, 1);
-    cr_assert_eq(stacks.usable_size, PAGE);
+    cr_assert_eq(stacks.usable_size, page);
     coil__stacks_init(&stacks, 10000);
-    cr_assert_eq(stacks.usable_size, 3 * PAGE);
+    cr_assert_eq(stacks.usable_size, 3 * page);
     coil__stacks_init(&stacks, 0);
-    cr_assert_geq(stacks.usable_size, 64 * 1024);
+    cr_assert_geq(stacks.usable_size, page * 16);
     coil__stacks_fini(&stacks);
     cr_assert_eq(coil__alloc_total_count(), 0, "nothing is mapped before it is needed");
 }
@@ -131,7 +137,7 @@ Test(stack, stacks_are_writable_aligned_and_do_not_overlap, .init = set_up)
 {
     get_many(SEVERAL);
     for (int i = 0; i < SEVERAL; i++) {
-        cr_assert_eq((uintptr_t)tops[i] % PAGE, 0);
+        cr_assert_eq((uintptr_t)tops[i] % page, 0);
         memset(coil__stack_bottom(&stacks, tops[i]), i + 1, stacks.usable_size);
     }
     for (int i = 0; i < SEVERAL; i++) {
@@ -197,7 +203,7 @@ Test(stack, mprotect_guards_where_the_kernel_has_no_cheap_ones, .init = set_up)
 
 Test(stack, locked_memory_gets_mprotect_guards, .init = set_up)
 {
-    /* The cheap guards refuse locked mappings; without the right to lock there is nothing to see. */
+    /* The cheap guards refuse locked memory. Without the right to lock there is nothing to see. */
     if (mlockall(MCL_FUTURE | MCL_ONFAULT) < 0)
         cr_skip_test("may not lock memory");
     get_many(2);
@@ -269,7 +275,7 @@ Test(stack, many_stacks_cost_few_mappings_and_no_memory_until_touched, .init = s
 
     for (int i = 0; i < MANY; i++)
         *((char *)tops[i] - 1) = 1;
-    cr_assert_eq(resident_bytes(MANY), (size_t)MANY * PAGE, "one page each, no huge pages");
+    cr_assert_eq(resident_bytes(MANY), (size_t)MANY * page, "one page each, no huge pages");
     put_many(MANY);
     coil__stacks_fini(&stacks);
     cr_assert_eq(coil__alloc_live_count(), 0);
@@ -286,11 +292,13 @@ static bool has_mapping_flag(const void *address, const char *flag)
 
     cr_assert_not_null(smaps);
     while (fgets(line, sizeof line, smaps)) {
-        uintptr_t from;
-        uintptr_t to;
+        char *rest = line;
+        const uintptr_t from = strtoul(rest, &rest, 16);
 
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
-            is_inside = (uintptr_t)address >= from && (uintptr_t)address < to;
+        /* "from-to flags ..." opens a mapping; the other lines are "Name: value". */
+        if (*rest == '-')
+            is_inside =
+                (uintptr_t)address >= from && (uintptr_t)address < strtoul(rest + 1, NULL, 16);
         if (is_inside && strncmp(line, "VmFlags:", 8) == 0)
             is_found = strstr(line, flag) != NULL;
     }
@@ -311,20 +319,20 @@ Test(stack, resident_counts_pages_down_to_the_deepest, .init = set_up)
     get_many(1);
     cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 0);
     memset((char *)tops[0] - 10000, 1, 10000);
-    cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 3 * PAGE);
+    cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 3 * page);
     memset(coil__stack_bottom(&stacks, tops[0]), 1, stacks.usable_size);
     cr_assert_eq(coil__stack_resident(&stacks, tops[0]), stacks.usable_size);
 }
 
 Test(stack, resident_works_for_stacks_of_many_pages)
 {
-    coil__stacks_init(&stacks, 3 * 1024 * 1024 + PAGE);
+    coil__stacks_init(&stacks, 3 * mib + page);
     get_many(2);
     memset(coil__stack_bottom(&stacks, tops[1]), 1, stacks.usable_size);
     cr_assert_eq(coil__stack_resident(&stacks, tops[1]), stacks.usable_size);
     cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 0);
-    memset(coil__stack_bottom(&stacks, tops[0]), 1, 1024 * 1024);
-    cr_assert_eq(coil__stack_resident(&stacks, tops[0]), 1024 * 1024);
+    memset(coil__stack_bottom(&stacks, tops[0]), 1, mib);
+    cr_assert_eq(coil__stack_resident(&stacks, tops[0]), mib);
     assert_guarded(tops[1]);
 }
 
@@ -332,7 +340,7 @@ Test(stack, trimming_gives_back_all_but_the_warmest, .init = set_up)
 {
     get_many(SEVERAL);
     for (int i = 0; i < SEVERAL; i++)
-        memset((char *)tops[i] - 2 * PAGE, 1, 2 * PAGE);
+        memset((char *)tops[i] - 2 * page, 1, 2 * page);
     put_many(SEVERAL);
 
     coil__stacks_trim(&stacks, 10);
@@ -340,7 +348,7 @@ Test(stack, trimming_gives_back_all_but_the_warmest, .init = set_up)
     cr_assert_eq(stacks.free_count, 10);
     cr_assert_eq(stacks.cold_count, SEVERAL - 10);
     cr_assert_eq(resident_bytes(SEVERAL - 10), 0);
-    cr_assert_eq(resident_bytes(SEVERAL), (size_t)10 * 2 * PAGE);
+    cr_assert_eq(resident_bytes(SEVERAL), 20 * page);
     for (int i = 0; i < 10; i++)
         cr_assert_eq(coil__stack_get(&stacks), tops[SEVERAL - 1 - i]);
 }
@@ -447,10 +455,10 @@ Test(stack, where_a_large_slab_does_not_fit_a_smaller_one_does, .init = set_up)
     size_t mapped;
     size_t resident;
 
-    get_many(2 * 1024 * 1024 / per_stack);
+    get_many(2 * mib / per_stack);
     process_bytes(&mapped, &resident);
     cr_assert_eq(getrlimit(RLIMIT_AS, &limit), 0);
-    limit.rlim_cur = mapped + 3 * 1024 * 1024; /* not enough for the 4 MiB that are planned */
+    limit.rlim_cur = mapped + 3 * mib; /* not enough for the 4 MiB that are planned */
     cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
 
     while (count < 1000 && coil__stack_get(&stacks))
@@ -458,8 +466,8 @@ Test(stack, where_a_large_slab_does_not_fit_a_smaller_one_does, .init = set_up)
     limit.rlim_cur = limit.rlim_max;
     cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
 
-    cr_assert_geq(count, 2 * 1024 * 1024 / per_stack);
-    cr_assert_leq(count, 3 * 1024 * 1024 / per_stack);
+    cr_assert_geq(count, 2 * mib / per_stack);
+    cr_assert_leq(count, 3 * mib / per_stack);
 }
 
 /* Whether ASan stops a process that writes to `address`. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Context switch: registers and stacks survive, a fiber starts on an aligned stack with its argument,
- * and unwinders pass through a switch and stop at the fiber's first frame.
+/* Context switch: registers and stacks survive, a fiber starts with its argument on an aligned
+ * stack, and unwinders stop at the fiber's first frame.
  *
  * The fibers here are bare contexts; ASan is told about each switch as the scheduler tells it. */
 #include "core/switch.h"
