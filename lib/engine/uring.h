@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the io_uring engine share: uring.c (requests and turns), uring_setup.c (which
- * ring this kernel gives us) and uring_buffers.c (where received bytes go).
+/* What the parts of the io_uring engine share: uring.c (table and life), uring_submit.c and
+ * uring_complete.c (requests on their way in and out), uring_turn.c (the one system call),
+ * uring_setup.c (which ring this kernel gives us) and uring_buffers.c (where bytes go).
  *
  * Nobody else includes this file, except tests, which replace `coil__uring_kernel` to make the
  * kernel misbehave on purpose.
@@ -24,6 +25,12 @@ struct coil__uring_kernel {
 };
 
 extern const struct coil__uring_kernel *coil__uring_kernel;
+
+enum {
+    COIL__URING_CANCEL = 1, /* user_data of cancels: no pointer, requests are aligned */
+    COIL__URING_GENERATION_SHIFT = 48,
+    COIL__URING_WHY_SIZE = 256, /* of the caller's text, see engine.h */
+};
 
 /* What a kernel may or may not give. Each can be left off by its name in COIL_URING_OFF. */
 enum coil__uring_ability {
@@ -83,6 +90,9 @@ struct coil__uring {
     atomic_bool is_sleeping; /* the owner is, or is about to be, asleep in the kernel */
     atomic_bool is_woken;    /* wake() was called; the owner clears it at the end of a turn */
 
+    struct __kernel_timespec timeout; /* of the enter that is under way */
+    struct io_uring_getevents_arg timeout_arg;
+
     unsigned abilities_off; /* by COIL_URING_OFF */
     char description[256];
 };
@@ -96,6 +106,53 @@ static inline bool coil__uring_can(const struct coil__uring *uring, enum coil__u
 {
     return (uring->abilities & (unsigned)what) != 0;
 }
+
+static inline struct coil__op *coil__op_of(struct coil__request *request)
+{
+    return container_of(request, struct coil__op, request);
+}
+
+static inline struct coil__receive *coil__receive_of(struct coil__request *request)
+{
+    return container_of(request, struct coil__receive, request);
+}
+
+static inline struct coil__accept *coil__accept_of(struct coil__request *request)
+{
+    return container_of(request, struct coil__accept, request);
+}
+
+/* ---- uring_submit.c ---- */
+
+void coil__uring_submit(struct coil__engine *engine, struct coil__op *op);
+
+/* Fills an entry for `request`, which is in no list, or queues it; a receive that finds no buffer
+ * at all is finished with -ENOBUFS. */
+void coil__uring_start(struct coil__uring *uring, struct coil__request *request);
+
+/* A one-shot receive needs a buffer of its own. False when there is none to have. */
+bool coil__uring_prepare_receive(struct coil__uring *uring, struct coil__receive *receive);
+
+void coil__uring_cancel(struct coil__uring *uring, struct coil__request *request);
+
+/* Moves what waits into the submission queue, cancels first. True when nothing waits any more. */
+bool coil__uring_refill(struct coil__uring *uring);
+
+/* ---- uring_complete.c ---- */
+
+/* Takes all completions that are there now; returns how many of them somebody was told about. */
+unsigned coil__uring_reap(struct coil__uring *uring);
+
+/* Reports requests that ended without the kernel; returns how many. */
+unsigned coil__uring_report(struct coil__uring *uring);
+
+/* ---- uring_turn.c ---- */
+
+int coil__uring_wait(struct coil__engine *engine, int64_t deadline);
+
+/* Gives the kernel all that waits, and with the last of it waits until `deadline`. Returns 0 or the
+ * negative errno of a broken ring. */
+int coil__uring_hand_over(struct coil__uring *uring, int64_t deadline);
 
 /* ---- uring_setup.c ---- */
 

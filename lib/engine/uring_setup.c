@@ -34,7 +34,6 @@ enum {
     SQ_FLOOR = 32, /* ENOMEM does not shrink the rings below these */
     CQ_FLOOR = 128,
     SIZE_MAX_ENTRIES = 32768, /* the kernel's own limit for SQ and buffers */
-    WHY_SIZE = 256,           /* of the caller's text, see engine.h */
     MEMORY_WAIT_MS = 1000,
     MEMORY_WAIT_STEP_MS = 20,
 };
@@ -109,7 +108,7 @@ static int parse_off(const char *text, unsigned *ret_off, char *ret_why)
         const unsigned ability = ability_named(text, length);
 
         if (ability == 0 && length > 0) {
-            (void)snprintf(ret_why, WHY_SIZE,
+            (void)snprintf(ret_why, COIL__URING_WHY_SIZE,
                            "COIL_URING_OFF names \"%.*s\", which is no ability "
                            "of the io_uring engine",
                            (int)(length < 64 ? length : 64), text);
@@ -128,7 +127,7 @@ static bool parse_size(const char **text, char end, unsigned *ret_size)
     char *behind;
     const unsigned long value = strtoul(*text, &behind, 10);
 
-    if (behind == *text || *behind != end || value == 0 || value > SIZE_MAX_ENTRIES * 2)
+    if (behind == *text || *behind != end || value == 0 || value > 2UL * SIZE_MAX_ENTRIES)
         return false;
     *text = behind + 1;
     *ret_size = (unsigned)value;
@@ -144,7 +143,7 @@ static int parse_sizes(const char *text, struct coil__engine_options *sizes, cha
     if (parse_size(&at, ',', &sizes->sq_size) && parse_size(&at, ',', &sizes->cq_size) &&
         parse_size(&at, '\0', &sizes->buffer_count))
         return 0;
-    (void)snprintf(ret_why, WHY_SIZE,
+    (void)snprintf(ret_why, COIL__URING_WHY_SIZE,
                    "COIL_URING_SIZE is \"%.64s\", but must be three numbers: "
                    "submission entries, completion entries, receive buffers",
                    text);
@@ -170,7 +169,7 @@ static int choose_sizes(const struct coil__engine_options *options,
     if (sizes.sq_size > SIZE_MAX_ENTRIES || sizes.cq_size > 2 * SIZE_MAX_ENTRIES ||
         sizes.cq_size < sizes.sq_size || sizes.buffer_count > SIZE_MAX_ENTRIES ||
         (sizes.buffer_count & (sizes.buffer_count - 1)) != 0 || sizes.buffer_size > INT_MAX / 2) {
-        (void)snprintf(ret_why, WHY_SIZE,
+        (void)snprintf(ret_why, COIL__URING_WHY_SIZE,
                        "io_uring cannot have %u submission entries, %u "
                        "completion entries and %u buffers: at most 32768, 65536 and 32768, "
                        "completions at least as many as submissions, buffers a power of two",
@@ -287,7 +286,7 @@ static void explain(int error, char *ret_why)
         advice = "the kernel gives no reason";
         break;
     }
-    (void)snprintf(ret_why, WHY_SIZE, "io_uring is refused with %s (error %d): %s",
+    (void)snprintf(ret_why, COIL__URING_WHY_SIZE, "io_uring is refused with %s (error %d): %s",
                    strerrorname_np(-error), -error, advice);
 }
 
@@ -334,7 +333,7 @@ static int map_ring(struct coil__uring *uring, int fd, struct io_uring_params *p
     int error;
 
     if ((params->features & needed) != needed) {
-        (void)snprintf(ret_why, WHY_SIZE,
+        (void)snprintf(ret_why, COIL__URING_WHY_SIZE,
                        "io_uring of this kernel is too old (features 0x%x): "
                        "coil needs Linux 5.11 or newer",
                        params->features);
