@@ -8,15 +8,15 @@
  *
  * Three kinds of request:
  *   op       one-shot: submitted once, `done` called exactly once with its result. Usually on the
- *            stack of the fiber that waits, which therefore stays parked until then (design D2, D3).
+ *            stack of the fiber that waits, which therefore stays parked until then (D2, D3).
  *   receive  a standing order on a socket: bytes arrive as leases, pieces of engine memory that the
  *            holder gives back when it has consumed them. Idle sockets hold none.
  *   accept   a standing order on a listening socket: connected descriptors arrive.
  *
  * Rules that every engine keeps, and its callers rely on:
- *   - submit, cancel, start, stop and lease_return never fail, never call back and never block: what
- *     cannot be handed to the kernel now waits in an intrusive list inside the request. Callbacks
- *     come from wait() only.
+ *   - submit, cancel, start, stop and lease_return never fail, never call back and never block:
+ *     what cannot be handed to the kernel now waits in an intrusive list inside the request.
+ *     Callbacks come from wait() only.
  *   - cancel() and stop() are requests, not results: the request stays the engine's until its final
  *     callback, whose result may still be a success. -ECANCELED means nothing was done. Cancelling
  *     what has already had its final callback is the caller's bug.
@@ -47,7 +47,7 @@ enum coil__request_kind {
     COIL__OP_CONNECT, /* fd, data = struct sockaddr, length */
     COIL__OP_READ,    /* fd, data, length, offset (UINT64_MAX: the file's own position) */
     COIL__OP_WRITE,   /* as READ */
-    COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; result = descriptor */
+    COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; gives the fd */
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */
     COIL__OP_FSYNC,   /* fd, flags */
     COIL__OP_CLOSE,   /* fd */
@@ -82,6 +82,7 @@ struct coil__op {
     uint32_t flags;
     void *data; /* not written to by operations that only read it */
     uint64_t length;
+
     union {
         uint64_t offset;
         void *extra;
@@ -123,11 +124,11 @@ struct coil__engine_stats {
     uint64_t completion_count; /* entries taken from it */
     uint64_t queued_count;     /* submissions that had to wait for room */
     uint64_t cancel_count;
-    uint64_t overflow_count;  /* turns that found the completion queue overflown */
-    uint64_t starved_count;   /* receives ended for lack of shared buffers */
-    uint64_t rearm_count;     /* standing orders started again after an end without error */
-    uint64_t active_count;    /* requests with the engine now */
-    uint64_t wake_count;      /* wake-ups from other threads */
+    uint64_t overflow_count; /* turns that found the completion queue overflown */
+    uint64_t starved_count;  /* receives ended for lack of shared buffers */
+    uint64_t rearm_count;    /* standing orders started again after an end without error */
+    uint64_t active_count;   /* requests with the engine now */
+    uint64_t wake_count;     /* wake-ups from other threads */
 };
 
 struct coil__engine;

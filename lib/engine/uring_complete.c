@@ -81,10 +81,11 @@ static bool retry_private(struct coil__uring *uring, struct coil__receive *recei
 static void complete_empty(struct coil__uring *uring, struct coil__receive *receive,
                            const struct io_uring_cqe *cqe)
 {
+    struct coil__uring_buffers *buffers = &uring->buffers;
+    const unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+
     if (cqe->flags & IORING_CQE_F_BUFFER)
-        coil__uring_lease_return(
-            &uring->buffers,
-            coil__uring_lease_take(&uring->buffers, cqe->flags >> IORING_CQE_BUFFER_SHIFT, 0));
+        coil__uring_lease_return(buffers, coil__uring_lease_take(buffers, id, 0));
     if (cqe->flags & IORING_CQE_F_MORE) {
         uring->silent_count++; /* nothing to tell: the final one follows */
         return;

@@ -37,9 +37,26 @@ void bench_close(struct bench *bench)
     cr_assert_eq(coil__alloc_live_count(), bench->alloc_count, "allocations are left");
 }
 
+void run_contract(coil__engine_open *open, void (*body)(struct bench *))
+{
+    struct bench bench;
+
+    bench_open(&bench, open, NULL);
+    body(&bench);
+    bench_close(&bench);
+}
+
 void bench_turn(struct bench *bench)
 {
     cr_assert_eq(bench->engine->ops->wait(bench->engine, 0), 0);
+}
+
+void bench_wait(struct bench *bench)
+{
+    const int64_t deadline = coil__clock_now() + MS(10000);
+
+    cr_assert_eq(bench->engine->ops->wait(bench->engine, deadline), 0);
+    cr_assert_lt(coil__clock_now(), deadline, "nothing happened for 10 s");
 }
 
 void bench_run_until(struct bench *bench, const unsigned *count, unsigned target)
@@ -127,9 +144,7 @@ void receive_stop(struct receive_probe *probe)
         probe->bench->engine->ops->receive_stop(probe->bench->engine, &probe->receive);
     probe->is_restarting = false;
     while (probe->receive.request.state != COIL__REQUEST_IDLE)
-        cr_assert_eq(
-            probe->bench->engine->ops->wait(probe->bench->engine, coil__clock_now() + MS(10000)),
-            0);
+        bench_wait(probe->bench);
 }
 
 void receive_release(struct receive_probe *probe)
@@ -164,7 +179,7 @@ void accept_stop(struct accept_probe *probe)
     if (probe->accept.request.state != COIL__REQUEST_IDLE)
         engine->ops->accept_stop(engine, &probe->accept);
     while (probe->accept.request.state != COIL__REQUEST_IDLE)
-        cr_assert_eq(engine->ops->wait(engine, coil__clock_now() + MS(10000)), 0);
+        bench_wait(probe->bench);
 }
 
 void accept_close_all(struct accept_probe *probe)
@@ -187,6 +202,12 @@ void accept_start(struct bench *bench, struct accept_probe *probe, int fd, bool 
 void make_pair(int ret_fds[2])
 {
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_fds), 0);
+}
+
+void close_pair(const int fds[2])
+{
+    (void)close(fds[0]);
+    (void)close(fds[1]);
 }
 
 int make_listener(struct sockaddr_in *ret_address)

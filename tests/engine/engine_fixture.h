@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "support/poll_engine.h"
 
 #define MS(milliseconds) ((int64_t)(milliseconds)*1000000)
 
@@ -34,7 +35,8 @@ void bench_close(struct bench *bench); /* asserts that nothing is left */
 /* Turns until `*count` reaches `target`; fails the test after 10 s. */
 void bench_run_until(struct bench *bench, const unsigned *count, unsigned target);
 
-/* One turn that does not wait. */
+/* One turn that waits until something happens, at most 10 s; one that does not wait. */
+void bench_wait(struct bench *bench);
 void bench_turn(struct bench *bench);
 
 int count_open_fds(void);
@@ -88,8 +90,24 @@ void accept_start(struct bench *bench, struct accept_probe *probe, int fd, bool 
 void accept_stop(struct accept_probe *probe);
 void accept_close_all(struct accept_probe *probe); /* the accepted descriptors */
 
+/* Defines one test per engine from one body, in the suites uring_AREA and poll_AREA. */
+#define CONTRACT(area, name)                  \
+ static void name(struct bench *bench);       \
+ Test(uring_##area, name, .timeout = 30)      \
+ {                                            \
+  run_contract(coil__uring_open, name);       \
+ }                                            \
+ Test(poll_##area, name, .timeout = 30)       \
+ {                                            \
+  run_contract(coil__poll_engine_open, name); \
+ }                                            \
+ static void name(struct bench *bench)
+
+void run_contract(coil__engine_open *open, void (*body)(struct bench *));
+
 /* Sockets. */
 void make_pair(int ret_fds[2]);
+void close_pair(const int fds[2]);
 int make_listener(struct sockaddr_in *ret_address); /* TCP on a free loopback port */
 int dial(const struct sockaddr_in *address);        /* a blocking connect */
 

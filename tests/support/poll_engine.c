@@ -280,6 +280,15 @@ static bool advance_accept(struct poll_engine *self, struct coil__accept *accept
     return true;
 }
 
+static bool advance(struct poll_engine *self, struct coil__request *request)
+{
+    if (request->kind == COIL__REQUEST_RECEIVE)
+        return advance_receive(self, container_of(request, struct coil__receive, request));
+    if (request->kind == COIL__REQUEST_ACCEPT)
+        return advance_accept(self, container_of(request, struct coil__accept, request));
+    return advance_op(self, container_of(request, struct coil__op, request));
+}
+
 static unsigned advance_all(struct poll_engine *self)
 {
     struct coil__list batch;
@@ -289,15 +298,8 @@ static unsigned advance_all(struct poll_engine *self)
     coil__list_init(&batch);
     coil__list_splice_back(&batch, &self->pending);
     while ((link = coil__list_pop_front(&batch)) != NULL) {
-        struct coil__request *request = container_of(link, struct coil__request, link);
-
-        if (request->kind == COIL__REQUEST_RECEIVE)
-            told_count +=
-                advance_receive(self, container_of(request, struct coil__receive, request));
-        else if (request->kind == COIL__REQUEST_ACCEPT)
-            told_count += advance_accept(self, container_of(request, struct coil__accept, request));
-        else
-            told_count += advance_op(self, container_of(request, struct coil__op, request));
+        if (advance(self, container_of(link, struct coil__request, link)))
+            told_count++;
     }
     return told_count;
 }
