@@ -2,8 +2,9 @@
 /* The loop, switching and parking (core/sched.h).
  *
  * A turn: take what other threads posted; fire timers; run fibers while there are runnable ones and
- * budget; one engine wait, which blocks only when nobody is runnable. The budget counts switches and inline successes alike and is renewed each turn, so I/O
- * and timers are never further away than BUDGET_PER_TURN cheap steps.
+ * budget; one engine wait, which blocks only when nobody is runnable. The budget counts switches,
+ * ends of fibers and inline successes alike and is renewed each turn, so I/O and timers are never
+ * further away than BUDGET_PER_TURN cheap steps.
  */
 #include "core/sched.h"
 
@@ -31,7 +32,8 @@ _Thread_local struct coil__sched *coil__sched_this
 static void *switch_to_next(struct coil__sched *sched, struct coil__tcb *next, bool is_last)
 {
     struct coil__tcb *self = sched->current;
-    void **fake_stack = is_last ? NULL : (self ? &self->sanitizer_stack : &sched->loop_sanitizer_stack);
+    void **fake_stack =
+        is_last ? NULL : (self ? &self->sanitizer_stack : &sched->loop_sanitizer_stack);
 
     if (next) {
         coil__sanitize_switch_begin(fake_stack, coil__stack_bottom(&sched->stacks, next->stack_top),
@@ -72,6 +74,7 @@ _Noreturn void coil__sched_exit(struct coil__tcb *self)
 
     COIL_ASSERT(!sched->zombie && "the loop reaps after each end");
     sched->zombie = self;
+    sched->budget--; /* or fibers that spawn their successor and end would keep the turn */
     coil__switch(&self->context, switch_to_next(sched, NULL, true));
     COIL_ASSERT(false && "an ended fiber is not continued");
     __builtin_unreachable();
@@ -134,6 +137,10 @@ int coil__park(const char *name, void *object, coil__interrupt *interrupt)
     self->interrupt = interrupt;
     self->is_interrupted = false;
     self->wait_result = 0;
+    /* What became due after the call's checkpoint, while this fiber was runnable, interrupted
+     * nothing then and would not come again. */
+    if (COIL_UNLIKELY(self->interrupts))
+        coil__interrupt_if_due(self);
     switch_away(self);
     self->wait_name = NULL;
     if (COIL_UNLIKELY(self->wait_result == INT32_MIN))
@@ -181,7 +188,7 @@ void coil__yield(struct coil__tcb *self)
 int coil__checkpoint_slow(struct coil__tcb *self)
 {
     struct coil__sched *sched = self->sched;
-    const int result = self->interrupts ? coil__scope_report(self) : 0;
+    int result = self->interrupts ? coil__scope_report(self) : 0;
 
     if (result == 0) {
         self->failure_count = 0;
@@ -192,8 +199,11 @@ int coil__checkpoint_slow(struct coil__tcb *self)
                   (unsigned long long)self->handle->id, self->handle->name, coil_strerror(result),
                   self->failure_count);
     }
-    if (--sched->budget <= 0)
+    if (--sched->budget <= 0) {
         coil__yield(self);
+        if (result == 0 && self->interrupts)
+            result = coil__scope_report(self);
+    }
     return result;
 }
 
