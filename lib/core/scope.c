@@ -61,11 +61,27 @@ int coil__scope_due(const struct coil__tcb *tcb)
     return find_due(tcb, &scope);
 }
 
+/* Marks the scopes whose deadline has passed since the loop last looked. */
+static void expire_passed(struct coil__tcb *tcb)
+{
+    const int64_t now = tcb->scope ? coil__clock_now() : 0;
+
+    for (coil_scope *scope = tcb->scope; scope; scope = scope->outer) {
+        if (!coil__heap_has(&scope->timer.node) || scope->timer.node.key > now)
+            continue;
+        coil__timer_disarm(&tcb->sched->timers, &scope->timer);
+        scope_expire(&scope->timer);
+    }
+}
+
 int coil__scope_report(struct coil__tcb *tcb)
 {
     coil_scope *scope;
-    const int result = find_due(tcb, &scope);
+    int result;
 
+    COIL_ASSERT(tcb->state == COIL__FIBER_RUNNING && "a fiber speaks for itself");
+    expire_passed(tcb);
+    result = find_due(tcb, &scope);
     if (scope)
         scope->flags |= SCOPE_REPORTED;
     return result;
@@ -109,13 +125,12 @@ bool coil_scope_leave(coil_scope *scope)
     if (scope->flags & SCOPE_EXPIRED) {
         COIL_ASSERT(self->interrupts > 0);
         self->interrupts--;
+        self->failure_count = 0; /* whoever leaves has seen it: a poll with no time is no mistake */
     }
     return scope->flags & SCOPE_REPORTED;
 }
 
 int coil_expired(void)
 {
-    struct coil__tcb *self = coil__self();
-
-    return self->interrupts ? coil__scope_report(self) : 0;
+    return coil__scope_report(coil__self());
 }
