@@ -45,9 +45,23 @@ static void inspect_entries(const struct coil__uring *uring)
     }
 }
 
+static void change_results(const struct coil__uring *uring)
+{
+    const struct io_uring_cq *cq = &uring->ring.cq;
+
+    for (unsigned i = *cq->khead; i != *cq->ktail; i++) {
+        struct io_uring_cqe *cqe = &cq->cqes[i & cq->ring_mask];
+
+        if (cqe->res == -ECANCELED)
+            cqe->res = fault.cancelled_result;
+    }
+}
+
 static int faulty_enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
                         void *arg, size_t argsize)
 {
+    int result;
+
     fault.enter_count++;
     if (fault.enter_fail_at && fault.enter_count >= fault.enter_fail_at &&
         fault.enter_count < fault.enter_fail_at + fault.enter_fail_count)
@@ -61,7 +75,10 @@ static int faulty_enter(int fd, unsigned to_submit, unsigned min_complete, unsig
         return real->enter(fd, fault.submit_max, 0, flags & ~(unsigned)IORING_ENTER_GETEVENTS, NULL,
                            0);
     }
-    return real->enter(fd, to_submit, min_complete, flags, arg, argsize);
+    result = real->enter(fd, to_submit, min_complete, flags, arg, argsize);
+    if (fault.uring && fault.cancelled_result)
+        change_results(fault.uring);
+    return result;
 }
 
 static int faulty_register(int fd, unsigned opcode, void *arg, unsigned nr)

@@ -24,6 +24,7 @@ struct fault {
     int enter_error;
     unsigned submit_max;       /* entries taken by an enter; 0 for no limit */
     bool is_without_multishot; /* as Linux before 5.19 */
+    int cancelled_result;      /* what cancelled requests end with instead of -ECANCELED */
 
     unsigned setup_count;
     unsigned enter_count;

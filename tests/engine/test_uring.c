@@ -67,6 +67,37 @@ URING_TEST(uring, without_memory_for_any_buffer_a_receive_is_starved)
     close_pair(fds);
 }
 
+URING_TEST(uring, a_queued_receive_that_finds_no_buffer_does_not_sleep_on_it)
+{
+    struct receive_probe probe = {.last_result = 0};
+    struct op_probe parked[2];
+    struct bench bench;
+    char bytes[2];
+    int fds[2];
+
+    cr_assert_eq(setenv("COIL_URING_SIZE", "2,4,4", 1), 0);
+    cr_assert_eq(setenv("COIL_URING_OFF", "buffer_ring", 1), 0);
+    make_pair(fds);
+    bench_open(&bench, coil__uring_open, NULL);
+    bench_turn(&bench);
+    for (unsigned i = 0; i < 2; i++)
+        op_start(&bench, &parked[i], OP(COIL__OP_RECV, fds[0], .data = &bytes[i], .length = 1));
+    receive_start(&bench, &probe, fds[0]);
+    cr_assert_eq(probe.receive.request.state, COIL__REQUEST_QUEUED);
+
+    coil__alloc_fail_after(0);
+    bench_wait(&bench);
+    coil__alloc_fail_after(-1);
+
+    cr_assert_eq(probe.last_result, -ENOBUFS);
+    for (unsigned i = 0; i < 2; i++)
+        bench.engine->ops->cancel(bench.engine, &parked[i].op);
+    for (unsigned i = 0; i < 2; i++)
+        bench_run_until(&bench, &parked[i].done_count, 1);
+    bench_close(&bench);
+    close_pair(fds);
+}
+
 URING_TEST(uring, a_kernel_without_multishot_is_found_out_by_use)
 {
     struct bench bench;
@@ -184,6 +215,24 @@ URING_TEST(uring, short_submits_are_continued)
     }
 }
 
+URING_TEST(uring, a_turn_hands_over_everything_to_a_kernel_that_takes_one_at_a_time)
+{
+    struct op_probe probes[5];
+    struct bench bench;
+    const struct coil__uring *uring;
+
+    bench_open(&bench, coil__uring_open, NULL);
+    uring = coil__uring_of(bench.engine);
+    fault.submit_max = 1;
+    for (unsigned i = 0; i < 5; i++)
+        op_start(&bench, &probes[i], OP(COIL__OP_NOP, -1, .flags = 0));
+    bench_turn(&bench);
+
+    cr_assert_eq(*uring->ring.sq.khead, uring->ring.sq.sqe_tail);
+    bench_run_until(&bench, &probes[4].done_count, 1);
+    bench_close(&bench);
+}
+
 URING_TEST(uring, a_broken_ring_is_reported)
 {
     struct bench bench;
@@ -235,7 +284,65 @@ URING_TEST(uring, an_overflown_completion_queue_loses_nothing_and_is_counted)
     bench_close(&bench);
 }
 
+URING_TEST(uring, an_overflown_completion_queue_is_emptied_without_waiting)
+{
+    enum {
+        COUNT = 20
+    };
+    struct op_probe probes[COUNT];
+    struct bench bench;
+
+    cr_assert_eq(setenv("COIL_URING_SIZE", "2,4,4", 1), 0);
+    bench_open(&bench, coil__uring_open, NULL);
+    for (unsigned i = 0; i < COUNT; i++)
+        op_start(&bench, &probes[i], OP(COIL__OP_NOP, -1, .flags = 0));
+    for (unsigned i = 0; i < COUNT; i++)
+        bench_turn(&bench);
+
+    for (unsigned i = 0; i < COUNT; i++)
+        cr_assert_eq(probes[i].done_count, 1);
+    bench_close(&bench);
+}
+
+URING_TEST(uring, each_submission_has_a_generation_of_its_own)
+{
+    struct op_probe probe;
+    struct bench bench;
+    uint16_t last;
+
+    bench_open(&bench, coil__uring_open, NULL);
+    op_start(&bench, &probe, OP(COIL__OP_NOP, -1, .flags = 0));
+    last = probe.op.request.generation;
+    bench_run_until(&bench, &probe.done_count, 1);
+
+    op_start(&bench, &probe, OP(COIL__OP_NOP, -1, .flags = 0));
+    cr_assert_neq(probe.op.request.generation, last);
+    bench_run_until(&bench, &probe.done_count, 1);
+    bench_close(&bench);
+}
+
 /* ---- Cancels ---- */
+
+URING_TEST(uring, an_interrupted_worker_thread_looks_like_any_other_cancel)
+{
+    struct bench bench;
+    struct op_probe probe;
+    char byte;
+    int fds[2];
+
+    make_pair(fds);
+    bench_open(&bench, coil__uring_open, NULL);
+    fault.uring = coil__uring_of(bench.engine);
+    fault.cancelled_result = -EINTR;
+    op_start(&bench, &probe, OP(COIL__OP_RECV, fds[0], .data = &byte, .length = 1));
+    bench_turn(&bench);
+    bench.engine->ops->cancel(bench.engine, &probe.op);
+    bench_run_until(&bench, &probe.done_count, 1);
+
+    cr_assert_eq(probe.op.result, -ECANCELED);
+    bench_close(&bench);
+    close_pair(fds);
+}
 
 /* The kernel refuses entries, so the cancel waits in its list while the target completes. */
 URING_TEST(uring, a_cancel_that_comes_too_late_does_not_hit_the_next_tenant)

@@ -204,6 +204,18 @@ URING_TEST(uring_setup, a_registration_of_the_ring_without_effect_is_not_used)
     bench_close(&bench);
 }
 
+URING_TEST(uring_setup, the_registration_of_the_ring_ends_with_the_engine)
+{
+    /* A thread can register 16 rings. */
+    for (unsigned i = 0; i < 40; i++) {
+        struct bench bench;
+
+        bench_open(&bench, coil__uring_open, NULL);
+        cr_assert_null(strstr(bench.engine->ops->describe(bench.engine), "registered_fd"));
+        bench_close(&bench);
+    }
+}
+
 URING_TEST(uring_setup, the_nth_allocation_may_fail_at_open)
 {
     const struct coil__engine_options options = {.sq_size = 0};
