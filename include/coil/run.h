@@ -2,8 +2,8 @@
 /* coil/run.h - starting coil on the calling thread.
  *
  * coil_run() opens the io_uring of this thread, runs main as the first fiber, and returns when all
- * is over. When main returns, every other fiber is cancelled and given a grace to end; those that
- * do not are named in the log.
+ * is over. When main returns, every other fiber is cancelled, also those spawned from then on, and
+ * given a grace to end; those that do not are named in the log.
  *
  * fork: the child of a fork(2) inside coil_run() may do nothing but exec or _exit.
  * Signals: coil installs no handlers unless asked to by an option that says so.

@@ -102,6 +102,8 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     tcb->entry = entry;
     tcb->arg = arg;
     tcb->handle = handle;
+    tcb->is_cancelled = sched->is_ending;
+    tcb->interrupts = sched->is_ending;
     *handle = (struct coil_fiber){
         .tcb = tcb,
         .id = ++sched->id_last,
@@ -145,7 +147,7 @@ int coil_join(coil_fiber *fiber, int *ret_result)
     if (result < 0)
         return result;
     if (fiber->tcb) {
-        /* The fiber's own reference is gone when the joiner wakes; the caller's keeps the handle. */
+        /* The fiber's own reference is gone when the joiner wakes; the caller's is left. */
         result = coil__waitq_park(&fiber->joiners, "join", fiber);
         if (result < 0)
             return result;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* coil_run(): a scheduler's life from the engine's set-up to the last fiber (coil/run.h).
  *
- * When main returns, the fibers that are left are cancelled together, oldest first, and the loop
- * goes on until they have ended or the grace is over. Fibers that outlive it are named and given
- * up: their stacks may still be written to by the kernel, so nothing of the scheduler is freed then.
+ * When main returns, the fibers that are left are cancelled together, oldest first, those spawned
+ * from then on are born cancelled, and the loop goes on until all have ended or the grace is over.
+ * Fibers that outlive it are named and given up: their stacks may still be written to by the kernel,
+ * so nothing of the scheduler is freed then.
  */
 #include "core/run.h"
 
@@ -29,7 +30,6 @@ struct run {
     struct coil__timer grace;
     coil_time grace_timeout;
     struct coil_fiber *main;
-    bool is_ending;
     bool is_grace_over;
 };
 
@@ -58,8 +58,8 @@ static bool is_over(void *arg)
         return false;
     if (run->sched.fiber_count == 0)
         return true;
-    if (!run->is_ending) {
-        run->is_ending = true;
+    if (!run->sched.is_ending) {
+        run->sched.is_ending = true;
         cancel_all(&run->sched);
         run->grace.fire = grace_over;
         coil__timer_arm(&run->sched.timers, &run->grace, coil__clock_deadline(run->grace_timeout));
@@ -124,7 +124,7 @@ static int run_main(struct run *run, int (*main)(void *), void *arg, int *ret_re
     run->main->is_collected = true;
 
     result = coil__sched_loop(sched, is_over, run);
-    if (result < 0 || run->is_grace_over) {
+    if (sched->fiber_count > 0) {
         if (result < 0)
             coil__log(COIL_LOG_ERROR, "the engine failed: %s", coil_strerror(result));
         name_leftovers(sched);

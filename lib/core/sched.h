@@ -54,13 +54,13 @@ struct coil__tcb {
     struct coil_fiber *handle;
     struct coil_scope *scope; /* innermost open scope */
     coil__interrupt *interrupt;
-    void *wait_object;         /* for `interrupt`, and for people */
-    const char *wait_name;     /* what it waits for, a word or two */
-    int wait_result;           /* what coil__wake() gave */
-    unsigned interrupts;       /* expired scopes in the chain + 1 if cancelled */
-    uint8_t state;             /* enum coil__fiber_state */
+    void *wait_object;     /* for `interrupt`, and for people */
+    const char *wait_name; /* what it waits for, a word or two */
+    int wait_result;       /* what coil__wake() gave */
+    unsigned interrupts;   /* expired scopes in the chain + 1 if cancelled */
+    uint8_t state;         /* enum coil__fiber_state */
     bool is_cancelled;
-    bool is_interrupted;       /* the present wait ended, or is to end, by an interruption */
+    bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
     unsigned failure_count; /* parking calls in a row that failed at once */
     int (*entry)(void *);
@@ -87,7 +87,7 @@ struct coil_fiber {
     char name[COIL__FIBER_NAME_SIZE];
 };
 
-/* Work that another thread sends; `run` is called once, on the scheduler's stack, and may free it. */
+/* Work that another thread sends; `run` is called once, on the scheduler's stack; it may free it. */
 struct coil__post {
     struct coil__post *next;
     void (*run)(struct coil__post *post);
@@ -126,6 +126,7 @@ struct coil__sched {
     struct coil__list registry; /* all fibers' handles, oldest first */
     size_t fiber_count;
     size_t fibers_max;
+    bool is_ending; /* main has returned: new fibers are born cancelled */
     unsigned colour_next;
     uint64_t id_last;
     coil_unhandled_hook *unhandled;
