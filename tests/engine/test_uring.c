@@ -233,6 +233,30 @@ URING_TEST(uring, a_turn_hands_over_everything_to_a_kernel_that_takes_one_at_a_t
     bench_close(&bench);
 }
 
+/* Without SUBMIT_ALL the kernel stops at an entry that it refuses. */
+URING_TEST(uring, an_invalid_operation_does_not_hold_up_the_next_ones)
+{
+    static const char *const off[] = {"", "submit_all"};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct op_probe before;
+        struct op_probe invalid;
+        struct op_probe after;
+        struct bench bench;
+
+        cr_assert_eq(setenv("COIL_URING_OFF", off[i], 1), 0);
+        bench_open(&bench, coil__uring_open, NULL);
+        op_start(&bench, &before, OP(COIL__OP_NOP, -1, .flags = 0));
+        op_start(&bench, &invalid, OP(COIL__OP_FSYNC, 0, .flags = 0x80000000U));
+        op_start(&bench, &after, OP(COIL__OP_NOP, -1, .flags = 0));
+        bench_run_until(&bench, &after.done_count, 1);
+
+        cr_assert_eq(before.done_count, 1);
+        cr_assert_eq(invalid.op.result, -EINVAL);
+        bench_close(&bench);
+    }
+}
+
 URING_TEST(uring, a_broken_ring_is_reported)
 {
     struct bench bench;
