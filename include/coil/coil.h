@@ -10,6 +10,7 @@
 
 #include <coil/base.h>
 #include <coil/fiber.h>
+#include <coil/file.h>
 #include <coil/listener.h>
 #include <coil/log.h>
 #include <coil/run.h>

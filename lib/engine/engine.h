@@ -48,6 +48,7 @@ enum coil__request_kind {
     COIL__OP_READ,    /* fd, data, length, offset (UINT64_MAX: the file's own position) */
     COIL__OP_WRITE,   /* as READ */
     COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; gives the fd */
+    COIL__OP_OPENAT2, /* fd = directory, data = path, extra = struct open_how; gives the fd */
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */
     COIL__OP_FSYNC,   /* fd, flags */
     COIL__OP_CLOSE,   /* fd */

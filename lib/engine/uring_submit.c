@@ -88,6 +88,9 @@ static void fill_op(struct io_uring_sqe *sqe, const struct coil__op *op)
     case COIL__OP_OPENAT:
         io_uring_prep_openat(sqe, fd, op->data, (int)op->flags, length);
         return;
+    case COIL__OP_OPENAT2:
+        io_uring_prep_openat2(sqe, fd, op->data, op->more.extra);
+        return;
     case COIL__OP_STATX:
         io_uring_prep_statx(sqe, fd, op->data, (int)op->flags, length, op->more.extra);
         return;

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -70,6 +72,7 @@ static short poll_events(struct coil__request *request)
     case COIL__OP_RECVMSG:
     case COIL__OP_READ:
     case COIL__OP_OPENAT:
+    case COIL__OP_OPENAT2:
     case COIL__OP_STATX:
     case COIL__OP_FSYNC:
     case COIL__OP_CLOSE:
@@ -176,6 +179,8 @@ static int try_op(struct coil__op *op)
         return try_write(op);
     case COIL__OP_OPENAT:
         return outcome(openat(fd, op->data, flags, (mode_t)op->length));
+    case COIL__OP_OPENAT2:
+        return outcome(syscall(SYS_openat2, fd, op->data, op->more.extra, sizeof(struct open_how)));
     case COIL__OP_STATX:
         return outcome(statx(fd, op->data, flags, (unsigned)op->length, op->more.extra));
     case COIL__OP_FSYNC:
