@@ -207,6 +207,10 @@ int coil__input_wait(coil_stream *stream, size_t need)
             coil__input_end(stream, COIL__INPUT_ENDED);
             return 0;
         }
+        /* A call that parks again may have missed its deadline while it was runnable. */
+        result = coil_expired();
+        if (COIL_UNLIKELY(result < 0))
+            return result;
         if (COIL_UNLIKELY(input->lease_count >= COIL__LEASES_MAX)) {
             result = gather(stream, need);
             if (result < 0)
