@@ -35,7 +35,9 @@ static void input_failed(coil_stream *stream, int result)
 {
     switch (result) {
     case 0:
-        coil__input_end(stream, COIL__INPUT_ENDED);
+        /* The kernel tells a reset once: if a send was told, the receive sees an end. */
+        coil__input_end(stream,
+                        stream->output.error == -ECONNRESET ? -ECONNRESET : COIL__INPUT_ENDED);
         return;
     case -ENOBUFS:
         stream->is_starved = true;
