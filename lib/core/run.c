@@ -3,8 +3,8 @@
  *
  * When main returns, the fibers that are left are cancelled together, oldest first, those spawned
  * from then on are born cancelled, and the loop goes on until all have ended or the grace is over.
- * Fibers that outlive it are named and given up: their stacks may still be written to by the kernel,
- * so nothing of the scheduler is freed then.
+ * Fibers that outlive it are named and given up: the kernel may still write to their stacks, so
+ * nothing of the scheduler is freed then.
  */
 #include "core/run.h"
 
