@@ -80,7 +80,8 @@ def include_error(tree, source, is_quoted, name):
         is_raw = source.top == "bench" and re.match(r"bench/raw(_\w+)?\.[ch]$", source.path)
         if "liburing" in name:
             return None if is_raw else "only the raw programs of bench/ see io_uring"
-        if is_quoted and not tree.exists(f"{source.top}/{name}"):
+        is_inside = is_raw and tree.exists(f"lib/{name}")
+        if is_quoted and not is_inside and not tree.exists(f"{source.top}/{name}"):
             return f"{source.top} sees <coil/...> only, as a user does"
     return None
 
@@ -337,7 +338,8 @@ def is_built(source, cmake):
         return True
     stem = name.rsplit(".", 1)[0]
     if source.top in ("demos", "bench"):
-        return bool(re.search(rf"\bcoil_(demo|bench|bench_raw)\(\s*{stem}[\s)]", cmake))
+        function = r"\bcoil_(demo|bench|bench_raw|bench_inside)"
+        return bool(re.search(rf"{function}\(\s*{stem}[\s)]", cmake))
     if source.top == "tests" and source.area == "fuzz":
         return bool(re.search(rf"\bcoil_fuzz\(\s*{stem.removeprefix('fuzz_')}[\s)]", cmake))
     name = stem.removeprefix("test_")

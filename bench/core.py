@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: MIT
+"""bench/run core: what coil's own parts cost, in time, instructions and memory.
+
+Times come from small programs that run one operation some hundred thousand times. In each round
+every program is started anew, pinned to the first core, and gives the median of its repetitions;
+reported is the median over the rounds. Instructions are counted by callgrind, as the difference
+between a long and a short run. Memory is what the kernel says of a program with 100,000 parked
+fibers, and of the echo demo with 10,000 idle connections.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import harness
+import stats
+
+# (program, case, what an operation is, target in ns or None)
+OPERATIONS = [
+    ("raw_switch", "switch", "context switch", 4),
+    ("yield", "yield_2", "yield, 2 fibers", None),
+    ("yield", "yield_64", "yield, 64 fibers", 15),
+    ("yield", "yield_10000", "yield, 10,000 fibers", None),
+    ("spawn", "spawn_join", "spawn + run + join", 60),
+    ("spawn", "spawn_join_64", "the same, 64 at a time", None),
+    ("spawn", "spawn_detached", "spawn + run, detached", None),
+    ("sem", "sem_hand_over", "semaphore hand-over", None),
+    ("sem", "sem_free", "semaphore, nobody waits", None),
+    ("timer", "timer", "timer set + cancel", 40),
+    ("timer", "timer_1000", "the same beside 1,000 others", 40),
+    ("timer", "clock", "reading the clock once", None),
+    ("timer", "sleep_cancel", "spawn, sleep, cancel, join", None),
+]
+COUNTS = (10_000, 20_000)
+FIBER_LIMIT = 4.6 * 1024
+CONNECTION_LIMIT = 5 * 1024
+MAPPINGS_LIMIT = 1000
+CHAIN_LIMIT = 2100
+DISTURBED_LIMIT = 0.02
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="bench/run core", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="3 rounds, no counts: a smoke test")
+    parser.add_argument("--rounds", type=int, default=21, help="rounds (default 21)")
+    parser.add_argument("--repeat", type=int, default=7, help="repetitions in a round")
+    parser.add_argument("--count", type=int, default=200_000, help="operations in a repetition")
+    parser.add_argument("--fibers", type=int, default=100_000, help="parked fibers")
+    parser.add_argument("--connections", type=int, default=10_000, help="idle connections")
+    parser.add_argument("--idle", type=float, default=10, metavar="S", help="watch the idle server")
+    parser.add_argument("--only", metavar="WORD", help="only operations with this in their name")
+    parser.add_argument("--no-counts", action="store_true", help="no instructions")
+    parser.add_argument("--no-memory", action="store_true", help="no fibers, no connections")
+    parser.add_argument("--tree", metavar="DIR", help="use this build tree as it is")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.rounds, options.idle, options.no_counts = 3, 1, True
+    if options.rounds < 1 or options.repeat < 1 or options.count < 1:
+        parser.error("--rounds, --repeat and --count must be positive")
+    return options
+
+
+def run_program(command):
+    """Runs one of the programs on the first core. Returns its JSON."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {harness.SERVER_CPU}),
+    )
+    if done.returncode:
+        harness.fail(f"{' '.join(str(word) for word in command)}: {done.stderr or done.stdout}")
+    return json.loads(done.stdout)
+
+
+# ---- Operations ----
+
+
+def measure_operations(tree, chosen, options):
+    """Of each case its medians per round, its fastest repetition, and the share of time for which
+    other programs held the core."""
+    rounds = {case: [] for _, case, _, _ in chosen}
+    fastest = {case: float("inf") for case in rounds}
+    programs = sorted({program for program, _, _, _ in chosen})
+    begin, busy = time.monotonic(), children_seconds()
+    for number in range(options.rounds):
+        harness.note(f"round {number + 1} of {options.rounds}")
+        turn = number % len(programs)
+        for program in programs[turn:] + programs[:turn]:
+            command = [tree / "bench" / program, "--repeat", options.repeat]
+            taken = run_program([*command, "--count", options.count])
+            for case in rounds.keys() & taken.keys():
+                rounds[case].append(statistics.median(taken[case]))
+                fastest[case] = min(fastest[case], min(taken[case]))
+    share = (children_seconds() - busy) / (time.monotonic() - begin)
+    return rounds, fastest, max(0, 1 - share)
+
+
+def children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def count_instructions(tree, program, case):
+    """Instructions per operation. A program warms up with one repetition that is as long as the one
+    it reports, hence the factor of two."""
+    out = harness.RESULTS / "callgrind.out"
+    totals = []
+    for count in COUNTS:
+        out.unlink(missing_ok=True)
+        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "-q"]
+        words = ["--only", case, "--repeat", 1, "--count", count]
+        run_program([*valgrind, tree / "bench" / program, *words])
+        totals.append(int(re.search(r"^totals: (\d+)", out.read_text(), re.MULTILINE)[1]))
+    return (totals[1] - totals[0]) / (2 * (COUNTS[1] - COUNTS[0]))
+
+
+def report_operations(tree, chosen, options):
+    rounds, fastest, disturbed = measure_operations(tree, chosen, options)
+    rows, summary = [], {}
+    for program, case, title, target in chosen:
+        middle, low, high = stats.median_interval(rounds[case])
+        count = None
+        if not options.no_counts:
+            harness.note(f"counting {title}")
+            count = count_instructions(tree, program, case)
+        verdict = stats.verdict(low, high, target, len(rounds[case])) if target else None
+        summary[case] = {
+            "ns": middle,
+            "low": low,
+            "high": high,
+            "fastest": fastest[case],
+            "instructions": count,
+            "verdict": verdict,
+            "rounds": rounds[case],
+        }
+        rows.append(
+            [
+                title,
+                f"{middle:.1f}",
+                f"{low:.1f}-{high:.1f}",
+                f"{fastest[case]:.1f}",
+                f"{count:.0f}" if count is not None else "-",
+                f"{target}" if target else "",
+                f"**{verdict}**" if verdict else "",
+            ]
+        )
+    head = ["operation", "ns", "95 %", "fastest", "instructions", "at most", ""]
+    print(f"\n### core operations ({options.rounds} rounds)\n\n{harness.table(head, rows)}")
+    if disturbed > DISTURBED_LIMIT:
+        print(f"\n- the programs had the core {1 - disturbed:.0%} of the time")
+    return summary
+
+
+# ---- Memory ----
+
+
+def status(pid):
+    """The numbers of /proc/PID/status by name; memory in bytes."""
+    numbers = {}
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        found = re.fullmatch(r"(\w+):\s+(\d+)( kB)?", line)
+        if found:
+            numbers[found[1]] = int(found[2]) * (1024 if found[3] else 1)
+    return numbers
+
+
+def resident(numbers):
+    return numbers["VmRSS"] + numbers.get("VmSwap", 0)
+
+
+def activity(pid):
+    """What an idle server must not increase."""
+    numbers = status(pid)
+    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return {
+        "utime": int(words[11]),
+        "stime": int(words[12]),
+        "voluntary switches": numbers["voluntary_ctxt_switches"],
+        "involuntary switches": numbers["nonvoluntary_ctxt_switches"],
+    }
+
+
+def open_connection(host, port):
+    """A connection that has had one reply, so that its handler waits for the next message."""
+    connection = socket.create_connection((host, port))
+    connection.sendall(b"hello\n")
+    if connection.recv(16) != b"hello\n":
+        harness.fail("the echo server sent something else")
+    return connection
+
+
+def raise_descriptor_limit(wanted):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < wanted + 100:
+        harness.note(f"only {hard - 100} connections: RLIMIT_NOFILE is {hard}")
+        return hard - 100
+    return wanted
+
+
+def measure_connections(tree, arguments, options):
+    """Memory per idle connection of the echo demo, and what it did while all of them idled."""
+    argv = [tree / "demos" / "echo", *arguments, "--listen", "127.0.0.1:0"]
+    count = raise_descriptor_limit(options.connections)
+    with harness.Running(harness.Server("echo", argv)) as running:
+        host, _, port = running.address.rpartition(":")
+        connections = [open_connection(host, int(port))]
+        before = status(running.pid)
+        for _ in range(count):
+            connections.append(open_connection(host, int(port)))
+        after = status(running.pid)
+        time.sleep(1)  # what the kernel still does about the last connection
+        begin = activity(running.pid)
+        time.sleep(options.idle)
+        end = activity(running.pid)
+        mappings = pathlib.Path(f"/proc/{running.pid}/maps").read_text().count("\n")
+        for connection in connections:
+            connection.close()
+        running.stop()
+    return {
+        "connections": count,
+        "resident": (resident(after) - resident(before)) / count,
+        "tables": (after["VmPTE"] - before["VmPTE"]) / count,
+        "mappings": mappings,
+        "idle": {name: end[name] - begin[name] for name in begin},
+    }
+
+
+def judged(value, limit):
+    return f"**{stats.verdict(value, value, limit)}**"
+
+
+def memory_rows(fibers, servers):
+    rows = []
+    for name, one in [(f"{fibers['fibers']:,} parked fibers", fibers)] + [
+        (f"{one['connections']:,} idle connections, {name}", one) for name, one in servers.items()
+    ]:
+        whole = one["resident"] + one["tables"]
+        limit = FIBER_LIMIT if one is fibers else CONNECTION_LIMIT
+        rows.append(
+            [
+                name,
+                f"{one['resident']:,.0f}",
+                f"{one['tables']:,.0f}",
+                f"{whole:,.0f}",
+                f"{limit:,.0f}",
+                judged(whole, limit),
+                f"{one['mappings']:,} {judged(one['mappings'], MAPPINGS_LIMIT)}",
+            ]
+        )
+    return rows
+
+
+def report_stack(tree):
+    stack = run_program([tree / "bench" / "raw_stack"])
+    rows = []
+    for name in ("echo_lines", "echo_bytes"):
+        whole = stack["control_block"] + stack["stream"] + stack[name]["parked"]
+        rows.append(
+            [
+                name,
+                *(f"{stack[key]:,}" for key in ("control_block", "stream")),
+                *(f"{stack[name][key]:,}" for key in ("parked", "touched")),
+                f"{whole:,}",
+                f"{CHAIN_LIMIT:,}",
+                judged(whole, CHAIN_LIMIT),
+            ]
+        )
+    head = ["handler, bytes", "control block", "stream", "parked", "touched", "sum", "at most", ""]
+    print(f"\n### core stack of a parked echo handler\n\n{harness.table(head, rows)}")
+    return stack
+
+
+def report_memory(tree, options):
+    harness.note("counting the bytes of parked fibers and idle connections")
+    fibers = run_program([tree / "bench" / "memory", options.fibers])
+    servers = {
+        "echo": measure_connections(tree, [], options),
+        "echo --raw": measure_connections(tree, ["--raw"], options),
+    }
+    head = ["bytes each", "resident", "page tables", "sum", "at most", "", "mappings"]
+    print(f"\n### core memory\n\n{harness.table(head, memory_rows(fibers, servers))}")
+    stack = report_stack(tree)
+    print(f"\n### core idle server, over {options.idle:g} s\n")
+    for name, one in servers.items():
+        moved = [f"{what} +{by}" for what, by in one["idle"].items() if by]
+        verdict = f"**missed** ({', '.join(moved)})" if moved else "**met**"
+        print(f"- {name}, {one['connections']:,} connections: nothing moves: {verdict}")
+    return {"fibers": fibers, "servers": servers, "stack": stack}
+
+
+def main(argv=None):
+    options = parse(argv)
+    tree = harness.ROOT / options.tree if options.tree else harness.build()
+    harness.RESULTS.mkdir(parents=True, exist_ok=True)
+    chosen = [one for one in OPERATIONS if not options.only or options.only in one[1]]
+    if not chosen:
+        harness.fail(f"--only {options.only} names none of the operations")
+
+    sys.stdout.reconfigure(line_buffering=True)
+    report = harness.machine()
+    print(f"{report['date']}, {report['machine']}")
+    report["operations"] = report_operations(tree, chosen, options)
+    if not options.no_memory:
+        report["memory"] = report_memory(tree, options)
+    harness.write_json("core", report)
+
+
+if __name__ == "__main__":
+    main()
