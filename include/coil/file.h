@@ -10,6 +10,8 @@
  * share a descriptor. What has no offsets (pipes, terminals) is read and written with
  * COIL_FILE_POSITION.
  *
+ * FIFOs: whether an open waits for the other side depends on the kernel, unless O_NONBLOCK says so.
+ *
  * An interrupted call has done nothing, or says what it did: when the file was opened, or bytes were
  * moved, at the moment of the interruption, the call succeeds and the next one fails.
  *
@@ -37,7 +39,7 @@ COIL_API COIL_MUST_CHECK int coil_file_open(const char *path, int flags, unsigne
  *  Parks. Neither "..", nor an absolute path, nor a symbolic link, nor any race with somebody who
  *  renames leads out: -EXDEV. Symbolic links that stay inside are followed, those of /proc are
  *  -ELOOP. O_CREAT and O_TMPFILE are -EINVAL. -EAGAIN says that directories are being renamed so
- *  fast that the kernel could not make sure. As with open(2), a FIFO is opened when it has a peer.
+ *  fast that the kernel could not make sure.
  *  Returns the descriptor. Like openat2(2) with RESOLVE_BENEATH. */
 COIL_API COIL_MUST_CHECK int coil_file_open_beneath(int dir_fd, const char *path, int flags);
 

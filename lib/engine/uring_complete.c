@@ -18,6 +18,11 @@
 
 #include "base/assert.h"
 
+enum {
+    /* From here on the kernel's own codes: "restart this system call", which openat passes on. */
+    ERRNO_INTERNAL_FIRST = 512,
+};
+
 /* The request goes back to its owner. Only a cancelled one can be in a list still. */
 static inline void retire(struct coil__uring *uring, struct coil__request *request)
 {
@@ -154,7 +159,8 @@ static void complete_accept(struct coil__uring *uring, struct coil__accept *acce
 static inline void complete_op(struct coil__uring *uring, struct coil__op *op, int result)
 {
     /* The kernel's worker threads tell a cancel by the signal that it was to them. */
-    if (COIL_UNLIKELY(op->request.state == COIL__REQUEST_CANCELLED) && result == -EINTR)
+    if (COIL_UNLIKELY(op->request.state == COIL__REQUEST_CANCELLED) &&
+        (result == -EINTR || result <= -ERRNO_INTERNAL_FIRST))
         result = -ECANCELED;
     op->result = result;
     retire(uring, &op->request);

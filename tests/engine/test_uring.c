@@ -347,7 +347,7 @@ URING_TEST(uring, each_submission_has_a_generation_of_its_own)
 
 /* ---- Cancels ---- */
 
-URING_TEST(uring, an_interrupted_worker_thread_looks_like_any_other_cancel)
+static void cancel_operation_that_ends_with(int kernel_result)
 {
     struct bench bench;
     struct op_probe probe;
@@ -357,7 +357,7 @@ URING_TEST(uring, an_interrupted_worker_thread_looks_like_any_other_cancel)
     make_pair(fds);
     bench_open(&bench, coil__uring_open, NULL);
     fault.uring = coil__uring_of(bench.engine);
-    fault.cancelled_result = -EINTR;
+    fault.cancelled_result = kernel_result;
     op_start(&bench, &probe, OP(COIL__OP_RECV, fds[0], .data = &byte, .length = 1));
     bench_turn(&bench);
     bench.engine->ops->cancel(bench.engine, &probe.op);
@@ -366,6 +366,13 @@ URING_TEST(uring, an_interrupted_worker_thread_looks_like_any_other_cancel)
     cr_assert_eq(probe.op.result, -ECANCELED);
     bench_close(&bench);
     close_pair(fds);
+}
+
+URING_TEST(uring, an_interrupted_worker_thread_looks_like_any_other_cancel)
+{
+    cancel_operation_that_ends_with(-EINTR);
+    fault = (struct fault){.uring = NULL};
+    cancel_operation_that_ends_with(-512); /* ERESTARTSYS, from an open that waits */
 }
 
 /* The kernel refuses entries, so the cancel waits in its list while the target completes. */
