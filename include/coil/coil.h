@@ -9,10 +9,14 @@
 #define COIL_COIL_H
 
 #include <coil/base.h>
+#include <coil/chan.h>
+#include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
+#include <coil/imap.h>
 #include <coil/listener.h>
 #include <coil/log.h>
+#include <coil/pool.h>
 #include <coil/run.h>
 #include <coil/scope.h>
 #include <coil/sem.h>
