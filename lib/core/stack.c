@@ -286,13 +286,7 @@ void coil__stacks_fini(struct coil__stacks *stacks)
 
 /* ---- Getting and giving back ---- */
 
-/* The word of a free stack that links to the next one. */
-static void **link_of(void *top)
-{
-    return (void **)top - 1;
-}
-
-static void *get_cold(struct coil__stacks *stacks)
+static void *take_cold(struct coil__stacks *stacks)
 {
     struct coil__stack_slot *slot = stacks->cold_list;
 
@@ -306,32 +300,26 @@ static void *get_cold(struct coil__stacks *stacks)
     return add_slab(stacks) ? carve(stacks) : NULL;
 }
 
-void *coil__stack_get(struct coil__stacks *stacks)
+void *coil__stack_get_cold(struct coil__stacks *stacks)
 {
-    void *top = stacks->free_list;
+    void *top = take_cold(stacks);
 
-    if (COIL_LIKELY(top != NULL)) {
-        /* Also what the last fiber left poisoned: it ended without returning from its frames. */
-        coil__sanitize_unpoison(coil__stack_bottom(stacks, top), stacks->usable_size);
-        stacks->free_list = *link_of(top);
-        stacks->free_count--;
-    } else {
-        top = get_cold(stacks);
-        if (!top)
-            return NULL;
-        coil__sanitize_unpoison(coil__stack_bottom(stacks, top), stacks->usable_size);
-    }
+    if (!top)
+        return NULL;
+    coil__sanitize_unpoison(coil__stack_bottom(stacks, top), stacks->usable_size);
     stacks->live_count++;
     return top;
 }
 
 void coil__stack_put(struct coil__stacks *stacks, void *top)
 {
-    COIL_ASSERT(stacks->live_count > 0 && "more stacks come back than went out");
-    COIL_DEBUG_ASSERT(find_slab(stacks, link_of(top), NULL) && "another scheduler's stack");
+    void **const link = coil__stack_link(top);
 
-    coil__sanitize_unpoison(link_of(top), sizeof(void *));
-    *link_of(top) = stacks->free_list;
+    COIL_ASSERT(stacks->live_count > 0 && "more stacks come back than went out");
+    COIL_DEBUG_ASSERT(find_slab(stacks, link, NULL) && "another scheduler's stack");
+
+    coil__sanitize_unpoison(link, sizeof *link);
+    *link = stacks->free_list;
     stacks->free_list = top;
     stacks->free_count++;
     stacks->live_count--;
@@ -346,7 +334,7 @@ static void **skip_warm(struct coil__stacks *stacks, size_t keep)
     void **link = &stacks->free_list;
 
     while (keep > 0 && *link) {
-        link = link_of(*link);
+        link = coil__stack_link(*link);
         coil__sanitize_unpoison(link, sizeof *link);
         keep--;
     }
@@ -371,8 +359,8 @@ void coil__stacks_trim(struct coil__stacks *stacks, size_t keep)
         char *bottom = coil__stack_bottom(stacks, top);
         void *next;
 
-        coil__sanitize_unpoison(link_of(top), sizeof(void *));
-        next = *link_of(top);
+        coil__sanitize_unpoison(coil__stack_link(top), sizeof(void *));
+        next = *coil__stack_link(top);
         /* Refused for locked memory, which then stays: no harm. */
         (void)madvise(bottom, stacks->usable_size, MADV_DONTNEED);
 

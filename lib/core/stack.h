@@ -21,6 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/assert.h"
+#include "base/sanitize.h"
+
 enum coil__guard_kind {
     COIL__GUARD_MADVISE,
     COIL__GUARD_MPROTECT,
@@ -51,18 +54,39 @@ void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size);
 /* Unmaps everything; all stacks must have been given back. */
 void coil__stacks_fini(struct coil__stacks *stacks);
 
-/* The highest address of a stack (exclusive end, page aligned), or NULL when there is no memory.
- * The contents are undefined: a recycled stack holds what its last fiber left. */
-void *coil__stack_get(struct coil__stacks *stacks);
-
-/* To be called on another stack than `top`'s. */
-void coil__stack_put(struct coil__stacks *stacks, void *top);
-
 /* Lowest usable address of the stack that ends at `top`. */
 static inline char *coil__stack_bottom(const struct coil__stacks *stacks, void *top)
 {
     return (char *)top - stacks->usable_size;
 }
+
+/* The word of a free stack that links to the next one. */
+static inline void **coil__stack_link(void *top)
+{
+    return (void **)top - 1;
+}
+
+/* coil__stack_get() when no warm stack is left. */
+void *coil__stack_get_cold(struct coil__stacks *stacks);
+
+/* The highest address of a stack (exclusive end, page aligned), or NULL when there is no memory.
+ * The contents are undefined: a recycled stack holds what its last fiber left. */
+static inline void *coil__stack_get(struct coil__stacks *stacks)
+{
+    void *top = stacks->free_list;
+
+    if (COIL_UNLIKELY(!top))
+        return coil__stack_get_cold(stacks);
+    /* Also what the last fiber left poisoned: it ended without returning from its frames. */
+    coil__sanitize_unpoison(coil__stack_bottom(stacks, top), stacks->usable_size);
+    stacks->free_list = *coil__stack_link(top);
+    stacks->free_count--;
+    stacks->live_count++;
+    return top;
+}
+
+/* To be called on another stack than `top`'s. */
+void coil__stack_put(struct coil__stacks *stacks, void *top);
 
 /* Gives the pages of free stacks beyond the `keep` warmest back to the kernel. */
 void coil__stacks_trim(struct coil__stacks *stacks, size_t keep);
