@@ -68,6 +68,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
         report(sched, info->si_addr);
     /* Back to who was here before; returning repeats the fault under that handler. */
     (void)sigaction(signal_number, signal_number == SIGBUS ? &previous_bus : &previous_segv, NULL);
+    if (info->si_code <= 0) /* from kill(2) or the like: nothing would repeat it */
+        (void)raise(signal_number);
 }
 
 void coil__overflow_report_begin(void)
