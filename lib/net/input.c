@@ -233,7 +233,7 @@ int coil__input_wait(coil_stream *stream, size_t need)
 static inline int begin(coil_stream *stream)
 {
     struct coil__tcb *self = coil__self();
-    const int result = coil__checkpoint(self);
+    const int result = coil__stream_checkpoint(stream, self);
 
     if (COIL_UNLIKELY(result < 0))
         return result;

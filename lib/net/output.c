@@ -115,7 +115,8 @@ void coil__output_evict(coil_stream *stream)
 
     if (output->is_parked) {
         wake_writer(stream, -EBADF);
-    } else if (stream->direct && !output->writer->is_interrupted) {
+    } else if (stream->direct && output->writer->state == COIL__FIBER_PARKED &&
+               !output->writer->is_interrupted) {
         output->writer->is_interrupted = true;
         stream->sched->engine->ops->cancel(stream->sched->engine, stream->direct);
     }
@@ -125,7 +126,7 @@ void coil__output_evict(coil_stream *stream)
 
 static inline int begin(coil_stream *stream)
 {
-    const int result = coil__checkpoint(coil__self());
+    const int result = coil__stream_checkpoint(stream, coil__self());
 
     if (COIL_UNLIKELY(result < 0))
         return result;
@@ -227,11 +228,11 @@ static int send_directly(coil_stream *stream, struct progress *progress)
         struct msghdr message;
         ssize_t sent;
 
+        if (stream->is_closing)
+            return -EBADF;
         fill_message(stream, progress, iov, &message);
         sent = stream->ops->output_send(stream, &message);
-        if (stream->is_closing)
-            result = -EBADF;
-        else if (sent >= 0)
+        if (sent >= 0)
             account(stream, progress, (size_t)sent);
         else if (sent != -EINTR && sent != -EAGAIN)
             result = (int)sent;
@@ -247,7 +248,7 @@ static int write_large(coil_stream *stream, const struct iovec *pieces, size_t c
     hold(stream);
     account(stream, &progress, 0); /* skips empty pieces at the front */
     result = send_directly(stream, &progress);
-    if (result < 0 && result != -ETIMEDOUT && result != -ECANCELED)
+    if (result < 0 && result != -ETIMEDOUT && result != -ECANCELED && !stream->is_closing)
         stream->output.error = result;
     else if (result < 0 && progress.taken > 0)
         stream->output.error = -EPIPE; /* cut in the middle: nobody can go on from here */

@@ -131,7 +131,12 @@ int coil_adopt(int fd, coil_stream **ret_stream)
 
 static bool has_guests(const coil_stream *stream)
 {
-    return stream->input.reader || stream->output.writer;
+    return stream->input.reader || stream->output.writer || stream->visitor_count > 0;
+}
+
+static bool is_about_to_run(const struct coil__tcb *guest)
+{
+    return guest && guest->state != COIL__FIBER_PARKED;
 }
 
 static bool is_busy(const coil_stream *stream)
@@ -148,13 +153,40 @@ void coil__stream_settle(coil_stream *stream)
         coil__wake(closer, 0);
 }
 
-/* Waits while `is_so`. Nothing interrupts it: all it waits for has been told to end. */
-static void wait_while(coil_stream *stream, bool (*is_so)(const coil_stream *stream))
+/* Waits for the transport. Nothing interrupts it: all it waits for has been told to end. */
+static void wait_while_busy(coil_stream *stream)
 {
-    while (is_so(stream)) {
+    while (is_busy(stream)) {
         stream->closer = coil__self();
         (void)coil__park("close", stream, NULL);
     }
+}
+
+/* Waits until no other fiber is inside. One that is runnable may park in here once more before it
+ * notices, so it gets its turn and is looked at again. */
+static void evict_guests(coil_stream *stream)
+{
+    while (has_guests(stream)) {
+        coil__input_evict(stream);
+        coil__output_evict(stream);
+        if (stream->visitor_count > 0 || is_about_to_run(stream->input.reader) ||
+            is_about_to_run(stream->output.writer)) {
+            coil__yield(coil__self());
+        } else {
+            stream->closer = coil__self();
+            (void)coil__park("close", stream, NULL);
+        }
+    }
+}
+
+int coil__stream_visit(coil_stream *stream, struct coil__tcb *self)
+{
+    int result;
+
+    stream->visitor_count++;
+    result = coil__checkpoint_slow(self);
+    stream->visitor_count--;
+    return stream->is_closing ? -EBADF : result;
 }
 
 /* The parts of a close that an interruption cuts short. */
@@ -209,9 +241,7 @@ int coil_close(coil_stream *stream)
 
     /* The fibers inside leave with -EBADF; nobody comes in after them. */
     stream->is_closing = true;
-    coil__input_evict(stream);
-    coil__output_evict(stream);
-    wait_while(stream, has_guests);
+    evict_guests(stream);
 
     result = send_rest(stream);
     if (result == 0 && stream->linger_bytes > 0 && stream->input.status == COIL__INPUT_OPEN)
@@ -222,7 +252,7 @@ int coil_close(coil_stream *stream)
         stream->ops->output_stop(stream);
     if (stream->input.is_active)
         stream->ops->input_stop(stream);
-    wait_while(stream, is_busy);
+    wait_while_busy(stream);
 
     coil__input_clear(stream);
     coil__output_clear(stream);

@@ -109,6 +109,7 @@ struct coil_stream {
     struct coil__output output;
     struct coil__tcb *closer; /* waits until nothing is under way */
     struct coil__op *direct;  /* the writer's own send from its memory, to be cancelled by a close */
+    uint32_t visitor_count; /* fibers that yield at the beginning of a call */
     bool is_closing;  /* by coil_close(): nobody may come in */
     bool is_aborted;  /* what the transport has under way is being given up */
     bool is_idle;     /* between two messages (coil_stream_idle) */
@@ -140,6 +141,18 @@ struct coil__net {
 struct coil__net *coil__net(struct coil__sched *sched);
 
 /* ---- stream.c ---- */
+
+/* Slow part of coil__stream_checkpoint(). */
+int coil__stream_visit(coil_stream *stream, struct coil__tcb *self);
+
+/* coil__checkpoint() at the beginning of a call: a close meanwhile waits for the call, which then
+ * returns -EBADF. */
+static inline int coil__stream_checkpoint(coil_stream *stream, struct coil__tcb *self)
+{
+    if (COIL_LIKELY(self->interrupts == 0 && --self->sched->budget > 0))
+        return 0;
+    return coil__stream_visit(stream, self);
+}
 
 /* Makes a stream of a connected socket, which it owns on success only. */
 int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream);
