@@ -13,6 +13,7 @@
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
+#include <coil/http.h>
 #include <coil/imap.h>
 #include <coil/listener.h>
 #include <coil/log.h>

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading the body of a request, by its length or its chunks, and what to do with the rest of it.
+ *
+ * Both framings come down to runs: some body bytes in place in the stream, and how many of the
+ * stream's bytes they stand for. A read copies a run and consumes it; draining only consumes.
+ *
+ * What goes wrong is sticky: whatever the application does after it, the server knows why the body
+ * ended and answers accordingly. Only an interruption by the application's own scope leaves
+ * everything as it was.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <coil/scope.h>
+
+#include "http/server.h"
+
+struct run {
+    const char *data;
+    size_t len;  /* body bytes */
+    size_t used; /* bytes of the stream that they came in */
+};
+
+void coil__http_body_init(coil_http_request *request)
+{
+    const struct coil__http_head *head = &request->parser.head;
+    struct coil__http_intake *intake = &request->intake;
+
+    intake->kind = coil__http_request_body(head);
+    intake->left = 0;
+    intake->count = 0;
+    intake->error = 0;
+    intake->fault = 0;
+    intake->is_done = intake->kind == COIL__HTTP_BODY_NONE;
+    intake->is_continue_due = head->expect_continue && !intake->is_done;
+    if (intake->kind == COIL__HTTP_BODY_LENGTH)
+        intake->left = (uint64_t)head->content_length;
+    if (intake->kind == COIL__HTTP_BODY_CHUNKED)
+        coil__chunked_init(&intake->chunked, NULL);
+}
+
+static int fail(struct coil__http_intake *intake, int error)
+{
+    intake->error = error;
+    return error;
+}
+
+/* ---- Runs ---- */
+
+/* Waits for bytes: their number at *ret_data, or the error of the body. */
+static ssize_t wait_for_bytes(coil_http_request *request, const char **ret_data)
+{
+    struct coil__http_intake *intake = &request->intake;
+    coil_scope scope;
+    ssize_t length;
+    bool is_late;
+
+    coil_scope_enter(&scope, request->server->options.body_timeout);
+    length = coil_peek(request->stream, 1, ret_data);
+    is_late = coil_scope_leave(&scope);
+    if (length > 0)
+        return length;
+    if (is_late)
+        return fail(intake, -ETIMEDOUT);
+    if (length == -ETIMEDOUT || length == -ECANCELED || length == -ENOMEM)
+        return length;
+    return fail(intake, -ECONNRESET);
+}
+
+/* Cuts `len` bytes at data->data into a run of at most `max` body bytes. */
+static int decode(struct coil__http_intake *intake, const char *data, size_t len, size_t max,
+                  struct run *ret_run)
+{
+    struct coil__slice body;
+    ssize_t used;
+
+    if (intake->kind == COIL__HTTP_BODY_LENGTH) {
+        size_t part = len < max ? len : max;
+
+        if (part > intake->left)
+            part = (size_t)intake->left;
+        intake->left -= part;
+        intake->is_done = intake->left == 0;
+        *ret_run = (struct run){.data = data, .len = part, .used = part};
+        return 0;
+    }
+    /* A call decodes one run at most, so fewer bytes in are fewer bytes out. */
+    used = coil__chunked_decode(&intake->chunked, data, len < max ? len : max, &body);
+    if (used < 0) {
+        intake->fault = (int)used;
+        return fail(intake, -EPROTO);
+    }
+    intake->is_done = coil__chunked_is_done(&intake->chunked);
+    *ret_run = (struct run){.data = body.data, .len = body.len, .used = (size_t)used};
+    return 0;
+}
+
+/* Returns 1 with a run, which may hold no body bytes; 0 at the end; or an error. */
+static int next_run(coil_http_request *request, size_t max, struct run *ret_run)
+{
+    struct coil__http_intake *intake = &request->intake;
+    const char *data;
+    ssize_t length;
+    int result;
+
+    if (intake->error < 0)
+        return intake->error;
+    if (intake->is_done)
+        return 0;
+    length = wait_for_bytes(request, &data);
+    if (length < 0)
+        return (int)length;
+    result = decode(intake, data, (size_t)length, max, ret_run);
+    if (result < 0)
+        return result;
+    intake->count += ret_run->len;
+    if (intake->count > request->server->options.body_max)
+        return fail(intake, -EMSGSIZE);
+    return 1;
+}
+
+/* ---- For the application ---- */
+
+static int ask_for_body(coil_http_request *request)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    int result;
+
+    if (!request->intake.is_continue_due || request->outlet.is_begun)
+        return 0;
+    result = coil_write(request->stream, text, sizeof text - 1);
+    if (result == 0)
+        request->intake.is_continue_due = false;
+    return result;
+}
+
+ssize_t coil_http_read(coil_http_request *request, void *buffer, size_t size)
+{
+    struct run run;
+    int result;
+
+    COIL_ASSERT(size > 0 && "a read wants room for a byte");
+    result = ask_for_body(request);
+    if (result < 0)
+        return result;
+    do {
+        result = next_run(request, size, &run);
+        if (result <= 0)
+            return result;
+        memcpy(buffer, run.data, run.len);
+        coil_consume(request->stream, run.used);
+    } while (run.len == 0);
+    return (ssize_t)run.len;
+}
+
+/* ---- For the server ---- */
+
+static bool drop_rest(coil_http_request *request)
+{
+    const uint64_t limit = request->intake.count + COIL__HTTP_DRAIN_MAX;
+    struct run run;
+    int result;
+
+    while ((result = next_run(request, SIZE_MAX, &run)) > 0) {
+        coil_consume(request->stream, run.used);
+        if (request->intake.count > limit)
+            return false;
+    }
+    return result == 0;
+}
+
+bool coil__http_body_drain(coil_http_request *request)
+{
+    struct coil__http_intake *intake = &request->intake;
+    coil_scope scope;
+    bool is_clear;
+
+    if (intake->is_done && intake->error == 0)
+        return true;
+    /* Whether a client that waits for a 100 in vain sends its body is anybody's guess. */
+    if (intake->error < 0 || intake->is_continue_due || intake->left > COIL__HTTP_DRAIN_MAX)
+        return false;
+    coil_scope_enter(&scope, COIL_MS(COIL__HTTP_DRAIN_MS));
+    is_clear = drop_rest(request);
+    (void)coil_scope_leave(&scope);
+    return is_clear;
+}
