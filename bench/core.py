@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """bench/run core: what coil's own parts cost, in time, instructions and memory.
 
-Times come from small programs that run one operation some hundred thousand times. In each round
-every program is started anew, pinned to the first core, and gives the median of its repetitions;
-reported is the median over the rounds. Instructions are counted by callgrind, as the difference
-between a long and a short run. Memory is what the kernel says of a program with 100,000 parked
-fibers, and of the echo demo with 10,000 idle connections.
+Times are CPU time of small programs that run one operation some hundred thousand times. In each
+round every program is started anew, pinned to the first core, and gives the median of its
+repetitions; reported is the median over the rounds. Instructions are counted by callgrind, as the
+difference between a long and a short run. Memory is what the kernel says of a program with 100,000
+parked fibers, and of the echo demo with 10,000 idle connections.
 """
 
 import argparse

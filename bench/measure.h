@@ -21,7 +21,8 @@ int measure_main(int argc, char **argv, const struct measure_case *cases);
 /* The same inside coil_run(). */
 int measure_main_in_fiber(int argc, char **argv, const struct measure_case *cases);
 
-/* Monotonic nanoseconds. */
+/* Nanoseconds of CPU time of this process: nothing that is measured here waits, and what other
+ * programs take of the core does not count. */
 int64_t measure_now(void);
 
 /* Ends the program unless `result` is 0 or more: a measurement of failures is worth nothing. */

@@ -2,7 +2,7 @@
 /* A timer set and cancelled, which is what a scope with a deadline does when all goes well.
  *
  * `timer` has no other timers beside it, `timer_1000` has a thousand sleeping fibers' ones, as in a
- * server. `clock` is the reading of the clock that a deadline needs, a part of both. `sleep_cancel`
+ * server. `clock` is coil_now(), the reading that a deadline needs, a part of both. `sleep_cancel`
  * is the whole life of a fiber that is cancelled in its sleep.
  */
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static int64_t read_clock(long count)
     const int64_t start = measure_now();
 
     for (long i = 0; i < count; i++)
-        (void)measure_now();
+        (void)coil_now();
     return measure_now() - start;
 }
 
