@@ -197,7 +197,8 @@ static void take_front(coil_imap *imap, void **ret_item, int *ret_result)
 {
     struct element *front = front_of(imap);
 
-    COIL_ASSERT(front->is_done);
+    COIL_ASSERT(front);
+    COIL_ASSERT(front->is_done && "await_front() said so");
     *ret_item = front->item;
     if (ret_result)
         *ret_result = front->result;

@@ -148,7 +148,7 @@ FIBER_TEST(imap, the_consumer_waits_for_the_front_however_many_others_are_done)
 
     setup(&source, 3);
     source.is_gated = true;
-    imap = start(&source, 3);
+    imap = start(&source, 4); /* room enough for the feeder to come to its end */
     consumer = spawn_until_parked(take_first, imap);
     while (source.started < 3)
         coil_yield();
@@ -409,12 +409,37 @@ FIBER_TEST(imap, closing_waits_for_workers_that_clean_up_in_a_shield)
     coil_imap *imap;
 
     setup(&source, 3);
-    cr_assert_eq(coil_imap_new(3, clean_up_slowly, feed, &source, count_freed, &imap), 0);
+    cr_assert_eq(coil_imap_new(4, clean_up_slowly, feed, &source, count_freed, &imap), 0);
     while (source.started < 3)
         coil_yield();
     coil_imap_close(imap);
     cr_assert_eq(source.ended, 3);
     cr_assert_eq(source.freed, 3);
+}
+
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return coil_sleep(COIL_MS(1));
+}
+
+FIBER_TEST(imap, closing_cancels_nobody_else_who_came_after_a_worker_that_ended)
+{
+    struct source source;
+    coil_imap *imap;
+    coil_fiber *bystanders[3];
+
+    setup(&source, 3);
+    imap = start(&source, 4);
+    while (source.ended < 3)
+        coil_yield();
+    for (int i = 0; i < 3; i++) /* in the memory of the workers' handles */
+        bystanders[i] = spawn_until_parked(sleep_long, NULL);
+    coil_imap_close(imap);
+
+    cr_assert_eq(source.freed, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(join_and_drop(bystanders[i]), 0);
 }
 
 /* ---- Limits and memory ---- */
@@ -436,6 +461,26 @@ FIBER_TEST_WITH(imap, an_item_without_a_worker_says_why_at_its_place,
     expect_item(imap, 2, -EAGAIN);
     expect_end(imap, 0);
     coil_imap_close(imap);
+}
+
+FIBER_TEST_WITH(imap, a_waiting_consumer_gets_an_item_without_a_worker_while_the_feeder_parks,
+                (&(coil_options){.size = sizeof(coil_options), .fibers_max = 2}))
+{
+    int number = 1;
+    int *sent = &number;
+    coil_chan *chan;
+    coil_imap *imap;
+    void *item;
+    int result = 0;
+
+    cr_assert_eq(coil_chan_new(1, sizeof sent, &chan), 0);
+    cr_assert_eq(coil_chan_try_send(chan, &sent), 0);
+    cr_assert_eq(coil_imap_new(2, negate, feed_from_channel, chan, NULL, &imap), 0);
+    cr_assert_eq(coil_imap_next(imap, &item, &result), 1);
+    cr_assert_eq(item, &number);
+    cr_assert_eq(result, -EAGAIN);
+    coil_imap_close(imap);
+    coil_chan_free(chan);
 }
 
 FIBER_TEST_WITH(imap, without_a_feeder_there_is_no_imap,

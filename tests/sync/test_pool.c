@@ -351,6 +351,57 @@ FIBER_TEST(pool, freeing_lets_go_of_blocked_spawners_and_of_lenders)
     cr_assert_eq(join_and_drop(member), -ECANCELED);
 }
 
+static int wait_for_pool(void *arg)
+{
+    struct work *work = arg;
+
+    return coil_pool_wait(work->pool);
+}
+
+static int hold_in_shield(void *arg)
+{
+    struct work *work = arg;
+    coil_scope shield;
+    int result;
+
+    coil_scope_enter_shield(&shield, COIL_NEVER);
+    result = pass_gate(work);
+    (void)coil_scope_leave(&shield);
+    return result;
+}
+
+static int free_pool(void *arg)
+{
+    struct work *work = arg;
+
+    coil_pool_free(work->pool);
+    return 0;
+}
+
+FIBER_TEST(pool, freeing_lets_go_of_those_who_wait_before_the_tasks_have_ended)
+{
+    struct work work;
+    struct spawner spawner = {&work, pass_gate, &work, 'a'};
+    coil_fiber *waiting[2];
+    coil_fiber *freeing;
+
+    setup_pool(&work, 1);
+    cr_assert_eq(coil_pool_spawn_detached(work.pool, hold_in_shield, &work), 0);
+    waiting[0] = spawn_until_parked(wait_for_pool, &work);
+    waiting[1] = spawn_until_parked(spawn_from_outside, &spawner);
+    freeing = spawn_until_parked(free_pool, &work);
+    cr_assert_eq(work.active, 1);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(join_and_drop(waiting[i]), -ESHUTDOWN);
+    cr_assert_eq(coil_pool_spawn_detached(work.pool, pass_gate, &work), -ESHUTDOWN);
+    cr_assert_eq(coil_pool_wait(work.pool), -ESHUTDOWN);
+    cr_assert_not_null(freeing->tcb);
+    open_gate(&work, 1);
+
+    cr_assert_eq(join_and_drop(freeing), 0);
+    cr_assert_eq(work.started, 1);
+}
+
 static int spawn_in_shield(void *arg)
 {
     struct work *work = arg;
