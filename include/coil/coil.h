@@ -13,6 +13,7 @@
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
+#include <coil/http_client.h>
 #include <coil/http.h>
 #include <coil/imap.h>
 #include <coil/listener.h>
@@ -22,5 +23,6 @@
 #include <coil/scope.h>
 #include <coil/sem.h>
 #include <coil/stream.h>
+#include <coil/url.h>
 
 #endif
