@@ -18,6 +18,7 @@
 #include <coil/imap.h>
 #include <coil/listener.h>
 #include <coil/log.h>
+#include <coil/offload.h>
 #include <coil/pool.h>
 #include <coil/run.h>
 #include <coil/scope.h>

@@ -12,8 +12,8 @@
  *
  * FIFOs: whether an open waits for the other side depends on the kernel, unless O_NONBLOCK says so.
  *
- * An interrupted call has done nothing, or says what it did: when the file was opened, or bytes were
- * moved, at the moment of the interruption, the call succeeds and the next one fails.
+ * An interrupted call has done nothing, or says what it did: when the file was opened, or bytes
+ * were moved, at the moment of the interruption, the call succeeds and the next one fails.
  *
  * Errors common to all: -ETIMEDOUT and -ECANCELED (coil/scope.h), and what the kernel says as the
  * system call of the same name: -ENOENT, -EACCES, -EBADF, -EIO, -ENOSPC, ...
@@ -48,8 +48,8 @@ COIL_API COIL_MUST_CHECK int coil_file_open_beneath(int dir_fd, const char *path
 COIL_API COIL_MUST_CHECK ssize_t coil_file_read(int fd, void *buffer, size_t size, uint64_t offset);
 
 /** Writes up to @p size bytes at @p offset. Parks.
- *  Returns how many; fewer when the device is full or a limit was met, which the next write reports.
- *  Like pwrite(2). */
+ *  Returns how many; fewer when the device is full or a limit was met, which the next write
+ *  reports. Like pwrite(2). */
 COIL_API COIL_MUST_CHECK ssize_t coil_file_write(int fd, const void *data, size_t size,
                                                  uint64_t offset);
 

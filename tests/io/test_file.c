@@ -145,9 +145,9 @@ FIBER_TEST(file, fibers_share_a_descriptor)
     coil_fiber *fibers[PARTS];
     const int fd = create("a");
 
-    for (unsigned char i = 0; i < PARTS; i++) {
+    for (int i = 0; i < PARTS; i++) {
         parts[i].fd = fd;
-        parts[i].index = i;
+        parts[i].index = (unsigned char)i;
         fibers[i] = spawn_until_parked(write_and_check_part, &parts[i]);
     }
     for (int i = 0; i < PARTS; i++)
