@@ -74,7 +74,8 @@ static void start(coil_listener *listener)
         return;
     listener->is_active = true;
     listener->is_stopping = false;
-    listener->accept.once = listener->is_scarce || listener->retry_delay > 0;
+    listener->accept.once =
+        listener->is_scarce || listener->is_near_limit || listener->retry_delay > 0;
     listener->sched->engine->ops->accept_start(listener->sched->engine, &listener->accept);
 }
 
@@ -119,11 +120,12 @@ void coil__listener_stop(coil_listener *listener, int error)
 static void accepted(coil_listener *listener, int fd)
 {
     listener->retry_delay = 0;
-    if (fd >= listener->fd_limit)
-        listener->is_scarce = true;
+    listener->is_near_limit = fd >= listener->fd_limit;
     if (!coil__waitq_wake_one(&listener->acceptors, fd))
         enqueue(listener, fd);
-    if (listener->queue_count >= QUEUE_MAX || (listener->is_scarce && !listener->accept.once))
+    if (listener->queue_count >= QUEUE_MAX)
+        stop(listener);
+    if ((listener->is_scarce || listener->is_near_limit) && !listener->accept.once)
         stop(listener);
 }
 
@@ -187,7 +189,7 @@ int coil__listener_take(coil_listener *listener)
     return fd;
 }
 
-int coil_accept(coil_listener *listener, coil_stream **ret_stream)
+static int accept_inside(coil_listener *listener, coil_stream **ret_stream)
 {
     int result = coil__checkpoint(coil__self());
     int fd;
@@ -203,9 +205,20 @@ int coil_accept(coil_listener *listener, coil_stream **ret_stream)
     return result;
 }
 
+int coil_accept(coil_listener *listener, coil_stream **ret_stream)
+{
+    int result;
+
+    listener->guest_count++;
+    result = accept_inside(listener, ret_stream);
+    listener->guest_count--;
+    return result;
+}
+
 /* ---- Opening ---- */
 
-/* A socket file that nobody listens on is a leftover of a process that ended without clean-up. */
+/* A socket file that nobody listens on is a leftover of a process that ended without clean-up. The
+ * probe is of another type, so that a listener that lives refuses it without seeing a connection. */
 static void remove_stale(const struct coil__addr *addr)
 {
     const char *path = coil__addr_unix_path(addr);
@@ -214,7 +227,7 @@ static void remove_stale(const struct coil__addr *addr)
 
     if (!path || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
         return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
     if (connect(fd, coil__addr_sockaddr(addr), addr->length) < 0 /* tidy: allow connect: local and
@@ -309,6 +322,7 @@ int coil_listen(const char *address, const coil_listen_options *options,
         .accept = {.request = {.kind = COIL__REQUEST_ACCEPT, .fd = result}, .event = accept_event},
         .retry = {.fire = retry},
         .fd_limit = fd_limit(),
+        .is_near_limit = result >= fd_limit(),
         .keep_unix = chosen.keep_unix,
         .addr = addr,
     };
@@ -335,6 +349,8 @@ void coil_listener_close(coil_listener *listener)
         listener->closer = coil__self();
         (void)coil__park("close", listener, NULL);
     }
+    while (listener->guest_count > 0)
+        coil__yield(coil__self()); /* they are all runnable, some with a connection in hand */
     while (listener->queue_count > 0)
         (void)close(dequeue(listener));
 

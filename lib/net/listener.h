@@ -24,6 +24,7 @@ struct coil_listener {
     struct coil__sched *sched;
     struct coil__accept accept;
     struct coil__waitq acceptors;
+    size_t guest_count; /* fibers inside coil_accept() */
     struct coil__tcb *closer;
     struct coil__timer retry; /* armed after an error such as -EMFILE */
     coil_time retry_delay;    /* of the last error in a row, 0 after a success */
@@ -34,8 +35,9 @@ struct coil_listener {
     int fd_limit; /* descriptors from here on are nearly the last */
     int error;    /* 0, or why it accepts no more */
     bool is_active;
-    bool is_stopping; /* the accept has been asked to end */
-    bool is_scarce;   /* room for few more: set by the server */
+    bool is_stopping;   /* the accept has been asked to end */
+    bool is_scarce;     /* room for few more: set by the server */
+    bool is_near_limit; /* the last descriptor was beyond fd_limit */
     bool keep_unix;
     struct coil__server *server; /* that serves it, or NULL */
     struct coil__addr addr;
