@@ -13,8 +13,8 @@
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
-#include <coil/http_client.h>
 #include <coil/http.h>
+#include <coil/http_client.h>
 #include <coil/imap.h>
 #include <coil/listener.h>
 #include <coil/log.h>

@@ -391,6 +391,35 @@ FIBER_TEST(chan, order_is_kept_between_one_producer_and_one_consumer)
     }
 }
 
+struct delivery {
+    struct coil__timer timer;
+    coil_chan *chan;
+    int item;
+};
+
+static void deliver(struct coil__timer *timer)
+{
+    const struct delivery *delivery = container_of(timer, struct delivery, timer);
+
+    cr_assert_eq(coil_chan_try_send(delivery->chan, &delivery->item), 0);
+}
+
+FIBER_TEST(chan, a_callback_outside_of_fibers_may_try_to_send)
+{
+    struct delivery delivery = {.timer = {.fire = deliver}, .chan = new_chan(1), .item = 6};
+    int item = -1;
+
+    for (int i = 0; i < 2; i++) {
+        coil__timer_arm(&coil__sched()->timers, &delivery.timer, 0);
+        if (i > 0)
+            while (coil_chan_len(delivery.chan) == 0) /* nobody receives yet */
+                coil_yield();
+        cr_assert_eq(coil_chan_recv(delivery.chan, &item), 1);
+        cr_assert_eq(item, 6);
+    }
+    coil_chan_free(delivery.chan);
+}
+
 FIBER_TEST(chan, impossible_sizes_and_missing_memory_are_refused)
 {
     coil_chan *chan = NULL;

@@ -312,6 +312,44 @@ FIBER_TEST(imap, an_interrupted_consumer_takes_nothing)
     coil_imap_close(imap);
 }
 
+FIBER_TEST(imap, an_expired_scope_takes_nothing_be_it_ready)
+{
+    struct source source;
+    coil_imap *imap;
+    coil_scope scope;
+    void *item = NULL;
+
+    setup(&source, 1);
+    imap = start(&source, 2);
+    while (source.ended < 1)
+        coil_yield();
+    coil_scope_enter(&scope, 0);
+    cr_assert_eq(coil_imap_next(imap, &item, NULL), -ETIMEDOUT);
+    cr_assert(coil_scope_leave(&scope));
+    expect_item(imap, 0, 0);
+    expect_end(imap, 0);
+    coil_imap_close(imap);
+}
+
+FIBER_TEST(imap, an_item_that_was_ready_before_the_cancellation_is_delivered)
+{
+    struct source source;
+    coil_imap *imap;
+    coil_fiber *consumer;
+
+    setup(&source, 1);
+    source.is_gated = true;
+    imap = start(&source, 2);
+    consumer = spawn_until_parked(take_first, imap);
+    cr_assert_eq(coil_event_set(&source.items[0].may_end, NULL), 0);
+    while (consumer->tcb->state == COIL__FIBER_PARKED)
+        coil_yield();
+    coil_cancel(consumer);
+    cr_assert_eq(join_and_drop(consumer), 0);
+    expect_end(imap, 0);
+    coil_imap_close(imap);
+}
+
 FIBER_TEST(imap, a_second_consumer_is_refused)
 {
     struct source source;

@@ -133,6 +133,24 @@ FIBER_TEST(pool, an_interrupted_spawner_leaks_no_slot_and_starts_nothing)
     coil_pool_free(work.pool);
 }
 
+FIBER_TEST(pool, an_expired_scope_takes_no_slot_be_it_free)
+{
+    struct work work;
+    coil_scope scope;
+
+    setup_pool(&work, 1);
+    coil_scope_enter(&scope, 0);
+    cr_assert_eq(coil_pool_spawn_detached(work.pool, pass_gate, &work), -ETIMEDOUT);
+    cr_assert_eq(coil_pool_wait(work.pool), -ETIMEDOUT);
+    cr_assert_eq(coil_pool_try_spawn(work.pool, pass_gate, &work, NULL), 0, "tries do not park");
+    cr_assert(coil_scope_leave(&scope));
+    open_gate(&work, 1);
+    cr_assert_eq(coil_pool_wait(work.pool), 0);
+
+    cr_assert_eq(work.started, 1);
+    coil_pool_free(work.pool);
+}
+
 FIBER_TEST(pool, a_slot_given_before_the_cancellation_is_used)
 {
     struct work work;
