@@ -8,6 +8,7 @@
 
 #include "core/op.h"
 #include "engine/uring.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -132,10 +133,9 @@ static int scenario(void *arg)
     return sum;
 }
 
-static void expect_usual_result(void)
+static int run_on_bad_kernel(int *ret_result)
 {
     static struct coil__uring_kernel kernel;
-    int result = 0;
 
     if (!real_kernel)
         real_kernel = coil__uring_kernel;
@@ -143,8 +143,15 @@ static void expect_usual_result(void)
     kernel.enter = enter_badly;
     coil__uring_kernel = &kernel;
     enter_count = 0;
-    cr_assert_eq(coil_run(scenario, NULL, NULL, &result), 0, "fault %d at %d or every %d", fault,
-                 faulty_enter, faulty_period);
+    return coil_run(scenario, NULL, NULL, ret_result);
+}
+
+static void expect_usual_result(void)
+{
+    int result = 0;
+
+    cr_assert_eq(run_on_bad_kernel(&result), 0, "fault %d at %d or every %d", fault, faulty_enter,
+                 faulty_period);
     cr_assert_eq(result, SCENARIO_RESULT, "fault %d at %d or every %d", fault, faulty_enter,
                  faulty_period);
 }
@@ -176,4 +183,27 @@ Test(faults, every_kth_enter_fails_and_nobody_notices, .timeout = 60)
         for (faulty_period = 3; faulty_period <= 9; faulty_period++)
             expect_usual_result();
     }
+}
+
+static int break_the_ring(void *arg)
+{
+    int result = 77;
+
+    (void)arg;
+    fault = -EBADF;
+    faulty_enter = 10;
+    child_check(run_on_bad_kernel(&result) == -EBADF, "status is not the ring's error");
+    child_check(result == 77, "a failed run stored a result");
+    return 0;
+}
+
+Test(faults, a_ring_that_is_broken_for_good_ends_the_run_with_its_error, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(break_the_ring, NULL, &end);
+
+    cr_assert_eq(end.exit_code, 0, "signal %d: %s", end.signal, end.output);
+    cr_assert_not_null(strstr(end.output, "coil: error: the engine failed"), "%s", end.output);
+    cr_assert_not_null(strstr(end.output, "fibers"), "%s", end.output);
 }

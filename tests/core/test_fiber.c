@@ -325,6 +325,7 @@ FIBER_TEST(fiber, cancelling_ends_the_present_wait_and_not_the_canceller)
     coil_cancel(fiber);
     coil_cancel(fiber);
     cr_assert_not_null(fiber->tcb, "cancel only makes it runnable");
+    cr_assert_eq(fiber->tcb->interrupts, 1, "counted once");
     cr_assert_eq(join_and_drop(fiber), -ECANCELED);
 
     cr_assert_eq(coil_expired(), 0);

@@ -210,21 +210,52 @@ SCRIPT_TEST(a_cancelled_operation_reports_what_interrupted_it)
     cr_assert_eq(script.cancel_count, 2);
 }
 
-SCRIPT_TEST(two_interruptions_cancel_the_operation_once)
+SCRIPT_TEST(an_interruption_that_is_over_does_not_colour_the_next_operation)
+{
+    int next;
+
+    cr_assert_eq(interrupted_outcome(-ECANCELED, &next), -ETIMEDOUT);
+    cr_assert_eq(plain_outcome(-ECANCELED), -ECANCELED, "somebody else's cancel");
+    cr_assert_eq(plain_outcome(-EINTR), -EINTR);
+}
+
+static int run_op_with_deadline(void *arg)
 {
     coil_scope scope;
-    coil_fiber *canceller = coil_self();
     int result;
 
-    script.result = -ECANCELED;
     coil_scope_enter(&scope, COIL_US(100));
-    cr_assert_eq(coil_spawn(complete_soon, NULL, NULL), 0);
-    coil_cancel(canceller);
-    coil_scope_leave(&scope);
     result = run_op();
+    *(bool *)arg = coil_scope_leave(&scope);
+    return result;
+}
 
-    cr_assert_eq(result, -ECANCELED);
-    cr_assert_eq(script.cancel_count, 0, "a call that fails at once submits nothing");
+SCRIPT_TEST(a_deadline_and_then_a_cancellation_cancel_the_operation_once)
+{
+    bool is_reported = true;
+    coil_fiber *fiber = spawn_until_parked(run_op_with_deadline, &is_reported);
+
+    script.result = -ECANCELED;
+    cr_assert_eq(coil_sleep(COIL_MS(1)), 0);
+    cr_assert_eq(script.cancel_count, 1);
+    coil_cancel(fiber);
+    cr_assert_eq(script.cancel_count, 1);
+    script.is_complete = true;
+
+    cr_assert_eq(join_and_drop(fiber), -ECANCELED, "what is outside speaks");
+    cr_assert_not(is_reported);
+}
+
+SCRIPT_TEST(a_call_that_fails_at_once_submits_nothing)
+{
+    coil_scope scope;
+
+    coil_scope_enter(&scope, 0);
+    cr_assert_eq(run_op(), -ETIMEDOUT);
+    cr_assert(coil_scope_leave(&scope));
+
+    cr_assert_null(script.pending);
+    cr_assert_eq(script.cancel_count, 0);
 }
 
 SCRIPT_TEST(a_completion_in_the_same_turn_before_the_cancel_is_final)

@@ -370,6 +370,7 @@ FIBER_TEST(scope, expired_ends_a_loop_that_only_computes)
     cr_assert_eq(coil_sleep(0), -ETIMEDOUT);
     cr_assert(coil_scope_leave(&outer));
     cr_assert(no_timer_is_armed());
+    cr_assert_eq(coil__self()->interrupts, 0, "the fast path is open again");
     cr_assert_eq(coil_sleep(0), 0);
 }
 
