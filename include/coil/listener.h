@@ -21,16 +21,16 @@ typedef struct coil_listener coil_listener;
 
 /** Options of coil_listen(); start from COIL_LISTEN_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_listen_options {
-    size_t size;       /* set by the initialiser */
-    int backlog;       /* connections the kernel keeps until they are accepted: SOMAXCONN */
-    bool reuse_port;   /* share the port with other listeners that ask for the same */
-    bool keep_unix;    /* leave the socket file of a "unix:" address in place at close */
+    size_t size;     /* set by the initialiser */
+    int backlog;     /* connections the kernel keeps until they are accepted: SOMAXCONN */
+    bool reuse_port; /* share the port with other listeners that ask for the same */
+    bool keep_unix;  /* leave the socket file of a "unix:" address in place at close */
 } coil_listen_options;
 
-#define COIL_LISTEN_OPTIONS_INIT                                                                   \
-    {                                                                                              \
-        .size = sizeof(coil_listen_options)                                                        \
-    }
+#define COIL_LISTEN_OPTIONS_INIT      \
+ {                                    \
+  .size = sizeof(coil_listen_options) \
+ }
 
 /** Listens on @p address: "127.0.0.1:5000", "[::1]:0", ":8080" (all addresses, IPv6 and IPv4),
  *  "unix:/path", "unix:@abstract". Port 0 lets the kernel choose; coil_listener_address() tells.
@@ -57,17 +57,17 @@ typedef int coil_handler(coil_stream *stream, void *arg);
 
 /** Options of coil_serve(); start from COIL_SERVE_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_serve_options {
-    size_t size;           /* set by the initialiser */
-    size_t concurrency;    /* connections served at a time: 100,000 */
-    coil_time grace;       /* for what is under way at a stop, then it is cancelled: 30 s */
-    bool stop_on_signals;  /* SIGTERM and SIGINT stop gracefully, a second one without grace */
+    size_t size;          /* set by the initialiser */
+    size_t concurrency;   /* connections served at a time: 100,000 */
+    coil_time grace;      /* for what is under way at a stop, then it is cancelled: 30 s */
+    bool stop_on_signals; /* SIGTERM and SIGINT stop gracefully, a second one without grace */
     void (*failed)(int result, void *arg); /* told of handlers' negative results; arg as theirs */
 } coil_serve_options;
 
-#define COIL_SERVE_OPTIONS_INIT                                                                    \
-    {                                                                                              \
-        .size = sizeof(coil_serve_options)                                                         \
-    }
+#define COIL_SERVE_OPTIONS_INIT      \
+ {                                   \
+  .size = sizeof(coil_serve_options) \
+ }
 
 /** Accepts connections and runs @p handler(stream, @p arg) for each in a fiber of its own, until
  *  coil_serve_stop(), a signal if asked for, or an interruption; then stops gracefully.

@@ -17,29 +17,29 @@ COIL_BEGIN_DECLS
 
 /** Options of coil_run(); start from COIL_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_options {
-    size_t size;             /* sizeof(coil_options), set by COIL_OPTIONS_INIT */
-    size_t stack_size;       /* usable bytes per fiber: 64 KiB, rounded up to pages */
-    size_t fibers_max;       /* live fibers, then coil_spawn() is -EAGAIN: 1,000,000 */
-    coil_time grace;         /* for the other fibers when main has returned: 5 s */
-    unsigned sq_size;        /* io_uring: submission entries, 256 */
-    unsigned cq_size;        /* io_uring: completion entries, 4096 */
-    unsigned buffer_count;   /* shared receive buffers, a power of two: 512 */
-    unsigned buffer_size;    /* bytes of each: 16 KiB */
-    bool report_overflow;    /* name the fiber that overflows its stack (handles SIGSEGV) */
-    bool report_engine;      /* log one line at start: engine, sizes, what was refused */
+    size_t size;           /* sizeof(coil_options), set by COIL_OPTIONS_INIT */
+    size_t stack_size;     /* usable bytes per fiber: 64 KiB, rounded up to pages */
+    size_t fibers_max;     /* live fibers, then coil_spawn() is -EAGAIN: 1,000,000 */
+    coil_time grace;       /* for the other fibers when main has returned: 5 s */
+    unsigned sq_size;      /* io_uring: submission entries, 256 */
+    unsigned cq_size;      /* io_uring: completion entries, 4096 */
+    unsigned buffer_count; /* shared receive buffers, a power of two: 512 */
+    unsigned buffer_size;  /* bytes of each: 16 KiB */
+    bool report_overflow;  /* name the fiber that overflows its stack (handles SIGSEGV) */
+    bool report_engine;    /* log one line at start: engine, sizes, what was refused */
 } coil_options;
 
-#define COIL_OPTIONS_INIT                                                                          \
-    {                                                                                              \
-        .size = sizeof(coil_options)                                                               \
-    }
+#define COIL_OPTIONS_INIT      \
+ {                             \
+  .size = sizeof(coil_options) \
+ }
 
 /** Runs @p main(@p arg) as a fiber and everything it spawns; returns when all fibers have ended.
  *
  *  @p options may be NULL. Main's result goes to *@p ret_result (may be NULL); the return value is
  *  coil_run()'s own: 0; -EBUSY inside another coil_run() of this thread; -ENOMEM; -ETIMEDOUT when
- *  fibers outlived the grace (they are lost, with their memory); or what the kernel refused io_uring
- *  with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that says what to do about it.
+ *  fibers outlived the grace (they are lost, with their memory); or what the kernel refused
+ *  io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that says what to do.
  *  Like the implicit hub of eventlet. */
 COIL_API int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result);
 

@@ -17,12 +17,12 @@
  * was taken can be tried again; after that the stream's write side has failed for good, since
  * nobody could tell where to go on (coil_stream_sent() tells how much went out).
  *
- * One fiber may read while another writes. A second reader or writer gets -EBUSY, and the log names
- * both. Closing under a waiting fiber makes its call return -EBADF.
+ * One fiber may read while another writes. A second reader or writer gets -EBUSY, and the log
+ * names both. Closing under a waiting fiber makes its call return -EBADF.
  *
  * Errors common to all: -ETIMEDOUT and -ECANCELED (coil/scope.h); -ECONNRESET when the peer reset
- * the connection; -EPIPE when it no longer reads; -ENOMEM. Buffers cost an idle stream nothing: both
- * directions borrow them while there is something to hold.
+ * the connection; -EPIPE when it no longer reads; -ENOMEM. Buffers cost an idle stream nothing:
+ * both directions borrow them while there is something to hold.
  */
 #ifndef COIL_STREAM_H
 #define COIL_STREAM_H
@@ -48,8 +48,8 @@ COIL_API COIL_MUST_CHECK ssize_t coil_read_full(coil_stream *stream, void *buffe
 
 /** Reads a line up to and including its newline, and terminates it with a NUL.
  *
- *  Parks until the newline has come. Returns the length with the newline and without the NUL; a last
- *  line without a newline is returned as it is; 0 at the end. A line that does not fit in
+ *  Parks until the newline has come. Returns the length with the newline and without the NUL; a
+ *  last line without a newline is returned as it is; 0 at the end. A line that does not fit in
  *  @p size - 1 bytes is -EMSGSIZE and stays in the stream: coil_skip_line() drops it. A NUL byte in
  *  the line is data like any other. Like file.readline(). */
 COIL_API COIL_MUST_CHECK ssize_t coil_read_line(coil_stream *stream, char *buffer, size_t size);
@@ -89,8 +89,7 @@ COIL_API int coil_writev(coil_stream *stream, const struct iovec *pieces, int co
 
 /** Formats and writes. The text may have at most 64 KiB; beyond, -EMSGSIZE and nothing written.
  *  Formats on the scheduler's stack, so it costs a fiber's stack little. Returns 0. */
-COIL_API int coil_printf(coil_stream *stream, const char *format, ...)
-    COIL_PRINTF(2, 3);
+COIL_API int coil_printf(coil_stream *stream, const char *format, ...) COIL_PRINTF(2, 3);
 
 /** Sends what has been written, and parks until the kernel has accepted it all. Returns 0. */
 COIL_API int coil_flush(coil_stream *stream);

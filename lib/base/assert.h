@@ -11,7 +11,7 @@
 
 /* Prints where and what, then aborts. Uses no heap and little stack: it may run on a fiber. */
 _Noreturn void coil__assert_failed(const char *condition, const char *file, int line,
-                                   const char *function);
+                                   const char *function) __attribute__((cold));
 
 #define COIL_ASSERT(condition)       \
  (__builtin_expect(!!(condition), 1) \
@@ -28,5 +28,9 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
 
 #define COIL_LIKELY(condition)                __builtin_expect(!!(condition), 1)
 #define COIL_UNLIKELY(condition)              __builtin_expect(!!(condition), 0)
+
+/* On a function that the usual case does not reach: kept out of its callers, whose frames and
+ * register saving would otherwise grow for it. */
+#define COIL_COLD __attribute__((noinline, cold))
 
 #endif

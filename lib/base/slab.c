@@ -14,19 +14,10 @@
  */
 #include "base/slab.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/alloc.h"
-#include "base/assert.h"
-#include "base/sanitize.h"
 
 enum {
     BLOCK_ALIGNMENT = 16
-};
-
-struct block {
-    struct block *next;
 };
 
 struct chunk {
@@ -65,14 +56,7 @@ void coil__slab_fini(struct coil__slab *slab)
     slab->free_list = NULL;
 }
 
-static void push_free(struct coil__slab *slab, struct block *block)
-{
-    block->next = slab->free_list;
-    slab->free_list = block;
-    coil__sanitize_poison(block, slab->object_size);
-}
-
-static bool add_chunk(struct coil__slab *slab)
+bool coil__slab_grow(struct coil__slab *slab)
 {
     struct chunk *chunk = coil__alloc(slab->chunk_size);
 
@@ -84,29 +68,9 @@ static bool add_chunk(struct coil__slab *slab)
     /* From the far end, so that objects are handed out in order of address. */
     char *const first = (char *)(chunk + 1);
 
-    for (char *at = (char *)chunk + slab->chunk_size; at > first; at -= slab->object_size)
-        push_free(slab, (struct block *)(void *)(at - slab->object_size));
+    for (char *at = (char *)chunk + slab->chunk_size; at > first; at -= slab->object_size) {
+        slab->live_count++; /* each one comes back as if it had been handed out */
+        coil__slab_put(slab, at - slab->object_size);
+    }
     return true;
-}
-
-void *coil__slab_get(struct coil__slab *slab)
-{
-    struct block *block;
-
-    if (COIL_UNLIKELY(!slab->free_list) && !add_chunk(slab))
-        return NULL;
-
-    block = slab->free_list;
-    coil__sanitize_unpoison(block, slab->object_size);
-    slab->free_list = block->next;
-    slab->live_count++;
-    return block;
-}
-
-void coil__slab_put(struct coil__slab *slab, void *object)
-{
-    COIL_ASSERT(slab->live_count > 0 && "more objects come back than went out");
-
-    slab->live_count--;
-    push_free(slab, object);
 }

@@ -79,7 +79,7 @@ static void name_leftovers(const struct coil__sched *sched)
             break;
         coil__log(COIL_LOG_ERROR, "main has returned, but fiber %llu '%s' still waits for %s",
                   (unsigned long long)fiber->id, fiber->name,
-                  fiber->tcb->wait_name ? fiber->tcb->wait_name : "its turn");
+                  fiber->tcb->state == COIL__FIBER_PARKED ? fiber->tcb->wait_name : "its turn");
     }
     coil__log(COIL_LOG_ERROR, "%zu fibers outlived the grace and are lost", sched->fiber_count);
 }

@@ -51,7 +51,7 @@ static void *switch_to_next(struct coil__sched *sched, struct coil__tcb *next, b
 }
 
 /* Continues the next runnable fiber, or the loop; returns when somebody continues this one. */
-static void switch_away(struct coil__tcb *self)
+static inline void switch_away(struct coil__tcb *self)
 {
     struct coil__sched *sched = self->sched;
     struct coil__list *link = NULL;
@@ -129,14 +129,13 @@ static void run_ready(struct coil__sched *sched)
 
 int coil__park(const char *name, void *object, coil__interrupt *interrupt)
 {
-    struct coil__tcb *self = coil__self();
+    struct coil__tcb *self = coil__sched_this->current; /* the checkpoint made sure of it */
 
     self->state = COIL__FIBER_PARKED;
     self->wait_name = name;
     self->wait_object = object;
     self->interrupt = interrupt;
     self->is_interrupted = false;
-    self->wait_result = 0;
     /* What became due after the call's checkpoint, while this fiber was runnable, interrupted
      * nothing then and would not come again. */
     if (COIL_UNLIKELY(self->interrupts))
@@ -148,24 +147,10 @@ int coil__park(const char *name, void *object, coil__interrupt *interrupt)
     return self->wait_result;
 }
 
-static void make_ready(struct coil__tcb *tcb, int result)
-{
-    COIL_ASSERT(tcb->state == COIL__FIBER_PARKED && "only a parked fiber can be woken, once");
-    tcb->wait_result = result;
-    tcb->interrupt = NULL;
-    tcb->state = COIL__FIBER_READY;
-    coil__list_push_back(&tcb->sched->ready, &tcb->link);
-}
-
-void coil__wake(struct coil__tcb *tcb, int result)
-{
-    make_ready(tcb, result);
-}
-
 void coil__wake_interrupted(struct coil__tcb *tcb)
 {
     tcb->is_interrupted = true;
-    make_ready(tcb, INT32_MIN);
+    coil__wake(tcb, INT32_MIN);
 }
 
 void coil__interrupt_if_due(struct coil__tcb *tcb)

@@ -55,7 +55,7 @@ struct coil__tcb {
     struct coil_scope *scope; /* innermost open scope */
     coil__interrupt *interrupt;
     void *wait_object;     /* for `interrupt`, and for people */
-    const char *wait_name; /* what it waits for, a word or two */
+    const char *wait_name; /* what it waits for, a word or two, while PARKED */
     int wait_result;       /* what coil__wake() gave */
     unsigned interrupts;   /* expired scopes in the chain + 1 if cancelled */
     uint8_t state;         /* enum coil__fiber_state */
@@ -87,7 +87,7 @@ struct coil_fiber {
     char name[COIL__FIBER_NAME_SIZE];
 };
 
-/* Work that another thread sends; `run` is called once, on the scheduler's stack; it may free it. */
+/* Work that another thread sends; `run` is called once, on the loop's stack, and may free it. */
 struct coil__post {
     struct coil__post *next;
     void (*run)(struct coil__post *post);
@@ -182,7 +182,7 @@ void coil__sched_post(struct coil__sched *sched, struct coil__post *post);
 /* ---- Parking ---- */
 
 /* Slow part of coil__checkpoint(). */
-int coil__checkpoint_slow(struct coil__tcb *self);
+COIL_COLD int coil__checkpoint_slow(struct coil__tcb *self);
 
 /* Begins a parking call of the running fiber: 0, or the error that it must return at once. Costs
  * budget and yields when that is spent. */
@@ -199,7 +199,16 @@ static inline int coil__checkpoint(struct coil__tcb *self)
 int coil__park(const char *name, void *object, coil__interrupt *interrupt);
 
 /* Makes a parked fiber runnable. Final: the result reaches the fiber whatever comes after. */
-void coil__wake(struct coil__tcb *tcb, int result);
+static inline void coil__wake(struct coil__tcb *tcb, int result)
+{
+    COIL_ASSERT(tcb->state == COIL__FIBER_PARKED && "only a parked fiber can be woken, once");
+    tcb->wait_result = result;
+    tcb->interrupt = NULL;
+    tcb->state = COIL__FIBER_READY;
+    coil__list_push_back(&tcb->sched->ready, &tcb->link);
+}
+
+/* Makes it runnable because of an interruption, which it will report. */
 void coil__wake_interrupted(struct coil__tcb *tcb);
 
 /* Interrupts `tcb` if it is parked in an interruptible wait and something visible is due. */

@@ -104,8 +104,9 @@ struct coil__lease {
 
 struct coil__receive {
     struct coil__request request;
-    /* `lease` holds `result` > 0 bytes and is the callee's now; or is NULL with `result` 0 for the
-     * end of the stream, or a negative errno. Without `more` the receive is idle again. */
+    /* `lease` holds `result` > 0 bytes and is the callee's now; or, in the last callback only, is
+     * NULL with `result` 0 for the end of the stream, or a negative errno. Without `more` the
+     * receive is idle again. */
     void (*event)(struct coil__receive *receive, struct coil__lease *lease, int result, bool more);
     struct coil__lease *lease; /* the engine's: where a kernel without shared buffers writes */
 };

@@ -96,8 +96,7 @@ int coil__signal_watch(const sigset_t *signals)
 int coil__signal_wait(int watch)
 {
     uint64_t count;
-    struct coil__op op =
-        coil__op_make(COIL__OP_READ, watches[watch].fd, &count, sizeof count, 0);
+    struct coil__op op = coil__op_make(COIL__OP_READ, watches[watch].fd, &count, sizeof count, 0);
     int result;
 
     op.more.offset = UINT64_MAX;

@@ -70,7 +70,8 @@ static int parse_port(const char *text, unsigned *ret_port)
 /* A name that a resolver could know: letters, digits, dots, hyphens, underscores. */
 static bool is_host_name(const char *host)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     const size_t length = strlen(host);
 
     return length > 0 && strspn(host, allowed) == length && host[0] != '-' && host[0] != '.';

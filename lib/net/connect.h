@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Connecting to one socket address: what coil_connect() does for each address of a name. */
+/* Connecting to one socket address.
+ *
+ * coil_connect() does this for a literal address, and in turn for each address of a host name.
+ *
+ * Invariant: on failure, an interruption included, the socket that was tried is closed.
+ */
 #ifndef COIL_LIB_NET_CONNECT_H
 #define COIL_LIB_NET_CONNECT_H
 

@@ -41,7 +41,7 @@ static bool merge(struct coil__input *input, const struct coil__lease *lease)
     struct coil__lease *last = input->last;
     const uint32_t size = lease->end - lease->start;
 
-    if (!last || size > last->capacity - last->end || (size > MERGE_MAX && last->is_shared))
+    if (size > last->capacity - last->end || (size > MERGE_MAX && last->is_shared))
         return false;
     memcpy(last->data + last->end, lease->data + lease->start, size);
     last->end += size;
@@ -59,20 +59,16 @@ static void append(struct coil__input *input, struct coil__lease *lease)
     input->lease_count++;
 }
 
-void coil__input_deliver(coil_stream *stream, struct coil__lease *lease)
+/* A delivery behind bytes that nobody has read yet. */
+void coil__input_deliver_behind(coil_stream *stream, struct coil__lease *lease)
 {
     struct coil__input *input = &stream->input;
 
-    COIL_ASSERT(lease->end > lease->start && lease->end <= lease->capacity);
-    stream->is_idle = false;
     input->length += lease->end - lease->start;
     if (merge(input, lease))
-        coil__lease_drop(stream->sched, lease);
+        coil__lease_drop(stream, lease);
     else
         append(input, lease);
-
-    if (input->is_parked && input->length >= input->need)
-        wake_reader(stream, 0);
     if (input->lease_count >= COIL__LEASES_MAX && input->is_active)
         stream->ops->input_stop(stream);
 }
@@ -109,18 +105,13 @@ static void drop_first(coil_stream *stream)
     if (!input->first)
         input->last = NULL;
     input->lease_count--;
-    coil__lease_drop(stream->sched, lease);
+    coil__lease_drop(stream, lease);
 }
 
-static void consume(coil_stream *stream, size_t size)
+static COIL_COLD void consume_over_leases(coil_stream *stream, size_t size)
 {
-    struct coil__input *input = &stream->input;
-
-    COIL_ASSERT(size <= input->length);
-    input->length -= size;
-    input->scanned = input->scanned > size ? input->scanned - size : 0;
     while (size > 0) {
-        struct coil__lease *lease = input->first;
+        struct coil__lease *lease = stream->input.first;
         const uint32_t there = lease->end - lease->start;
 
         if (size < there) {
@@ -130,6 +121,28 @@ static void consume(coil_stream *stream, size_t size)
         size -= there;
         drop_first(stream);
     }
+}
+
+static inline void consume(coil_stream *stream, size_t size)
+{
+    struct coil__input *input = &stream->input;
+    struct coil__lease *first = input->first;
+
+    COIL_ASSERT(size <= input->length);
+    input->scanned = input->scanned > size ? input->scanned - size : 0;
+    if (COIL_LIKELY(size == input->length && input->first == input->last)) {
+        /* All there is, in one lease: the usual request. */
+        input->length = 0;
+        if (COIL_UNLIKELY(!first))
+            return;
+        input->first = NULL;
+        input->last = NULL;
+        input->lease_count = 0;
+        coil__lease_drop(stream, first);
+        return;
+    }
+    input->length -= size;
+    consume_over_leases(stream, size);
 }
 
 void coil__input_clear(coil_stream *stream)
@@ -156,7 +169,7 @@ static void take(coil_stream *stream, char *buffer, size_t size)
 }
 
 /* Brings all input into one private lease with room for `need` bytes; 0 or -ENOMEM. */
-static int gather(coil_stream *stream, size_t need)
+static COIL_COLD int gather(coil_stream *stream, size_t need)
 {
     struct coil__input *input = &stream->input;
     const size_t length = input->length;
@@ -188,17 +201,17 @@ static void leave_wait(struct coil__tcb *tcb)
 }
 
 /* Whether an idle read ends now because the server stops. */
-static bool is_drained(coil_stream *stream)
+static COIL_COLD bool is_drained(coil_stream *stream)
 {
     return stream->is_draining && stream->is_idle && stream->input.length == 0 &&
            !stream->ops->input_is_waiting(stream);
 }
 
-int coil__input_wait(coil_stream *stream, size_t need)
+static int wait_unsettled(coil_stream *stream, size_t need)
 {
     struct coil__input *input = &stream->input;
 
-    while (!is_settled(input, need)) {
+    do {
         int result;
 
         if (stream->output.chunk)
@@ -207,10 +220,6 @@ int coil__input_wait(coil_stream *stream, size_t need)
             coil__input_end(stream, COIL__INPUT_ENDED);
             return 0;
         }
-        /* A call that parks again may have missed its deadline while it was runnable. */
-        result = coil_expired();
-        if (COIL_UNLIKELY(result < 0))
-            return result;
         if (COIL_UNLIKELY(input->lease_count >= COIL__LEASES_MAX)) {
             result = gather(stream, need);
             if (result < 0)
@@ -224,23 +233,26 @@ int coil__input_wait(coil_stream *stream, size_t need)
         result = coil__park("read", stream, leave_wait);
         if (result < 0)
             return result;
-    }
+    } while (!is_settled(input, need));
     return 0;
+}
+
+int coil__input_wait(coil_stream *stream, size_t need)
+{
+    return is_settled(&stream->input, need) ? 0 : wait_unsettled(stream, need);
 }
 
 /* ---- The frame of every reading call ---- */
 
 static inline int begin(coil_stream *stream)
 {
-    struct coil__tcb *self = coil__self();
+    struct coil__tcb *self = coil__stream_caller(stream);
     const int result = coil__stream_checkpoint(stream, self);
 
     if (COIL_UNLIKELY(result < 0))
         return result;
     if (COIL_UNLIKELY(stream->input.reader != NULL))
-        return coil__stream_busy(stream->input.reader, "read");
-    if (COIL_UNLIKELY(stream->is_closing))
-        return -EBADF;
+        return coil__stream_busy(stream, stream->input.reader, "read");
     stream->input.reader = self;
     return 0;
 }
@@ -417,7 +429,7 @@ static ssize_t peek(coil_stream *stream, size_t need, const char **ret_data)
 {
     struct coil__input *input = &stream->input;
     const struct coil__lease *first;
-    int result = coil__input_wait(stream, need);
+    int result = is_settled(input, need) ? 0 : wait_unsettled(stream, need);
 
     if (result < 0)
         return result;

@@ -31,9 +31,8 @@ static void drop_chunk(coil_stream *stream)
 
     if (!output->chunk)
         return;
-    coil__lease_drop(stream->sched, output->chunk);
+    coil__chunk_put(stream, output->chunk);
     output->chunk = NULL;
-    output->is_wanted = false;
 }
 
 static void wake_writer(coil_stream *stream, int result)
@@ -42,18 +41,16 @@ static void wake_writer(coil_stream *stream, int result)
     coil__wake(stream->output.writer, result);
 }
 
-void coil__output_done(coil_stream *stream, int result)
+/* A flight that failed, was short, or somebody waits for. */
+static COIL_COLD void end_flight(coil_stream *stream, int result)
 {
     struct coil__output *output = &stream->output;
     struct coil__lease *chunk = output->chunk;
 
-    output->flight = 0;
-    if (COIL_LIKELY(result > 0)) {
+    if (result > 0)
         chunk->start += (uint32_t)result;
-        output->sent += (uint64_t)result;
-    } else if (result != -EINTR && result != -EAGAIN) {
+    else if (result != -EINTR && result != -EAGAIN)
         output->error = result == 0 ? -EPIPE : result;
-    }
 
     if (chunk->start == chunk->end || output->error)
         drop_chunk(stream);
@@ -62,19 +59,24 @@ void coil__output_done(coil_stream *stream, int result)
 
     if (output->is_parked && !output->flight)
         wake_writer(stream, 0);
-    if (COIL_UNLIKELY(stream->closer != NULL))
+    if (stream->closer)
         coil__stream_settle(stream);
 }
 
-void coil__output_push(coil_stream *stream)
+void coil__output_done(coil_stream *stream, int result)
 {
     struct coil__output *output = &stream->output;
+    struct coil__lease *chunk = output->chunk;
 
-    if (output->writer && output->writer != coil__self())
-        return; /* never a second writer */
-    output->is_wanted = true;
-    if (!output->flight)
-        stream->ops->output_start(stream);
+    output->flight = 0;
+    output->sent += result > 0 ? (uint64_t)result : 0;
+    if (COIL_UNLIKELY(result != (int)(chunk->end - chunk->start) || output->writer)) {
+        end_flight(stream, result);
+        return;
+    }
+    /* All has gone and nobody waits for that: the reply to a request. */
+    output->chunk = NULL;
+    coil__chunk_put(stream, chunk);
 }
 
 static void leave_wait(struct coil__tcb *tcb)
@@ -126,14 +128,12 @@ void coil__output_evict(coil_stream *stream)
 
 static inline int begin(coil_stream *stream)
 {
-    const int result = coil__stream_checkpoint(stream, coil__self());
+    const int result = coil__stream_checkpoint(stream, coil__stream_caller(stream));
 
     if (COIL_UNLIKELY(result < 0))
         return result;
     if (COIL_UNLIKELY(stream->output.writer != NULL))
-        return coil__stream_busy(stream->output.writer, "write");
-    if (COIL_UNLIKELY(stream->is_closing))
-        return -EBADF;
+        return coil__stream_busy(stream, stream->output.writer, "write");
     return stream->output.error;
 }
 
@@ -153,17 +153,18 @@ static void release(coil_stream *stream)
 /* ---- Writing ---- */
 
 /* Room for `size` bytes in the chunk, or NULL. */
-static char *reserve(coil_stream *stream, size_t size)
+static inline char *reserve(coil_stream *stream, size_t size)
 {
     struct coil__lease *chunk = stream->output.chunk;
 
     if (!chunk) {
         if (size > COIL__CHUNK_SIZE)
             return NULL;
-        chunk = coil__chunk_get(stream->sched);
+        chunk = coil__chunk_get(stream);
         if (!chunk)
             return NULL;
         stream->output.chunk = chunk;
+        stream->output.is_wanted = false;
     }
     return chunk->capacity - chunk->end >= size ? chunk->data + chunk->end : NULL;
 }
@@ -258,26 +259,31 @@ static int write_large(coil_stream *stream, const struct iovec *pieces, size_t c
     return result;
 }
 
+/* A write that found no room: because it is large, or for lack of memory. */
+static COIL_COLD int write_without_room(coil_stream *stream, const void *data, size_t size)
+{
+    const struct iovec piece = {(void *)(uintptr_t)data, size};
+
+    if (size <= COIL__CHUNK_SIZE && !stream->output.chunk)
+        return -ENOMEM;
+    return write_large(stream, &piece, 1);
+}
+
 int coil_write(coil_stream *stream, const void *data, size_t size)
 {
     const int result = begin(stream);
-    struct iovec piece;
     char *room;
 
-    if (result < 0)
+    if (COIL_UNLIKELY(result < 0))
         return result;
-    if (size == 0)
+    if (COIL_UNLIKELY(size == 0))
         return 0;
     room = reserve(stream, size);
-    if (COIL_LIKELY(room != NULL)) {
-        memcpy(room, data, size);
-        stream->output.chunk->end += (uint32_t)size;
-        return 0;
-    }
-    if (size <= COIL__CHUNK_SIZE && !stream->output.chunk)
-        return -ENOMEM;
-    piece = (struct iovec){(void *)(uintptr_t)data, size};
-    return write_large(stream, &piece, 1);
+    if (COIL_UNLIKELY(!room))
+        return write_without_room(stream, data, size);
+    stream->output.chunk->end += (uint32_t)size;
+    memcpy(room, data, size);
+    return 0;
 }
 
 int coil_writev(coil_stream *stream, const struct iovec *pieces, int count)

@@ -2,10 +2,10 @@
 /* The transport of sockets: a stream's receive and send as requests of the engine.
  *
  * Receiving is one standing order over the engine's shared buffers, started at the first read that
- * parks and kept until the input is stopped or ends. Any of its reports may be the last; if a reader
- * is parked then, the order is placed again, which is routine. When the shared buffers are out
- * (-ENOBUFS) the next receive is a one-shot into a private chunk, so that a stream's progress never
- * depends on when others give buffers back; after it the shared ones get another chance.
+ * parks and kept until the input is stopped or ends. Any of its reports may be the last; if a
+ * reader is parked then, the order is placed again, which is routine. When the shared buffers are
+ * out (-ENOBUFS) the next receive is a one-shot into a private chunk, so that a stream's progress
+ * never depends on when others give buffers back; after it the shared ones get another chance.
  *
  * Sending is one operation, the stream's own, with MSG_WAITALL so that the kernel continues short
  * sends, in the turn's batch. Measured against trying send(2) first: design.md, section 5.
@@ -55,18 +55,26 @@ static void input_failed(coil_stream *stream, int result)
     }
 }
 
+/* A report that ends the order, with bytes or without. */
+static COIL_COLD void shared_ended(coil_stream *stream, struct coil__lease *lease, int result)
+{
+    stream->input.is_active = false;
+    if (lease)
+        coil__input_deliver(stream, lease);
+    else
+        input_failed(stream, result);
+    resume(stream);
+}
+
 static void shared_event(struct coil__receive *receive, struct coil__lease *lease, int result,
                          bool more)
 {
     coil_stream *stream = container_of(receive, coil_stream, receive.shared);
 
-    stream->input.is_active = more;
-    if (COIL_LIKELY(lease != NULL))
+    if (COIL_LIKELY(more))
         coil__input_deliver(stream, lease);
     else
-        input_failed(stream, result);
-    if (COIL_UNLIKELY(!more))
-        resume(stream);
+        shared_ended(stream, lease, result);
 }
 
 static void private_done(struct coil__op *op)
@@ -81,7 +89,7 @@ static void private_done(struct coil__op *op)
         chunk->end = (uint32_t)op->result;
         coil__input_deliver(stream, chunk);
     } else {
-        coil__lease_drop(stream->sched, chunk);
+        coil__chunk_put(stream, chunk);
         input_failed(stream, op->result);
     }
     resume(stream);
@@ -103,10 +111,11 @@ static int start_private(coil_stream *stream)
 {
     struct coil__op *op = &stream->receive.private;
 
-    stream->private_chunk = coil__chunk_get(stream->sched);
+    stream->private_chunk = coil__chunk_get(stream);
     if (!stream->private_chunk)
         return -ENOMEM;
-    *op = coil__op_make(COIL__OP_RECV, stream->fd, stream->private_chunk->data, COIL__CHUNK_SIZE, 0);
+    *op =
+        coil__op_make(COIL__OP_RECV, stream->fd, stream->private_chunk->data, COIL__CHUNK_SIZE, 0);
     op->done = private_done;
     coil__list_init(&op->request.link);
     stream->sched->engine->ops->submit(stream->sched->engine, op);
@@ -171,8 +180,8 @@ static void output_stop(coil_stream *stream)
 
 static ssize_t output_send(coil_stream *stream, struct msghdr *message)
 {
-    struct coil__op op = coil__op_make(COIL__OP_SENDMSG, stream->fd, message, 0,
-                                       MSG_WAITALL | MSG_NOSIGNAL);
+    struct coil__op op =
+        coil__op_make(COIL__OP_SENDMSG, stream->fd, message, 0, MSG_WAITALL | MSG_NOSIGNAL);
     int result;
 
     stream->direct = &op;

@@ -20,7 +20,6 @@
 enum {
     STREAMS_PER_CHUNK = 64,
     CHUNKS_PER_CHUNK = 16,
-    CHUNK_IN_POOL = 1, /* lease.id of a lease from the pool; others come from the allocator */
 };
 
 COIL_STATIC_ASSERT(sizeof(coil_stream) <= 448, "counts in the memory per idle connection");
@@ -45,39 +44,26 @@ static void net_fini(struct coil__sched *sched, void *state)
     coil__slab_fini(&net->chunks);
 }
 
-struct coil__net *coil__net(struct coil__sched *sched)
+static struct coil__net *net_of(struct coil__sched *sched)
 {
     return coil__sched_part(sched, COIL__PART_NET, sizeof(struct coil__net), net_init, net_fini);
 }
 
-static struct coil__lease *init_lease(void *memory, uint32_t capacity, uint16_t id)
+struct coil__lease *coil__lease_make(uint32_t capacity)
 {
-    struct coil__lease *lease = memory;
+    struct coil__lease *lease = coil__alloc(sizeof *lease + capacity);
 
-    *lease = (struct coil__lease){.data = (char *)(lease + 1), .capacity = capacity, .id = id};
+    if (lease) {
+        lease->data = (char *)(lease + 1);
+        lease->capacity = capacity;
+    }
     return lease;
 }
 
-struct coil__lease *coil__chunk_get(struct coil__sched *sched)
+void coil__lease_free(coil_stream *stream, struct coil__lease *lease)
 {
-    void *memory = coil__slab_get(&coil__net(sched)->chunks);
-
-    return memory ? init_lease(memory, COIL__CHUNK_SIZE, CHUNK_IN_POOL) : NULL;
-}
-
-struct coil__lease *coil__lease_make(uint32_t capacity)
-{
-    void *memory = coil__alloc(sizeof(struct coil__lease) + capacity);
-
-    return memory ? init_lease(memory, capacity, 0) : NULL;
-}
-
-void coil__lease_drop(struct coil__sched *sched, struct coil__lease *lease)
-{
-    if (lease->is_shared)
-        sched->engine->ops->lease_return(sched->engine, lease);
-    else if (lease->id == CHUNK_IN_POOL)
-        coil__slab_put(&coil__net(sched)->chunks, lease);
+    if (lease->id == COIL__LEASE_OF_CHUNK)
+        coil__chunk_put(stream, lease);
     else
         coil__free(lease);
 }
@@ -86,12 +72,12 @@ void coil__lease_drop(struct coil__sched *sched, struct coil__lease *lease)
 
 int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream)
 {
-    struct coil__net *net = coil__net(sched);
+    struct coil__net *net = net_of(sched);
     coil_stream *stream = net ? coil__slab_get(&net->streams) : NULL;
 
     if (!stream)
         return -ENOMEM;
-    *stream = (coil_stream){.ops = &coil__socket_ops, .sched = sched, .fd = fd};
+    *stream = (coil_stream){.ops = &coil__socket_ops, .sched = sched, .net = net, .fd = fd};
     coil__socket_init(stream);
     *ret_stream = stream;
     return 0;
@@ -196,11 +182,8 @@ static int send_rest(coil_stream *stream)
 
     if (stream->output.chunk && result == 0) {
         result = coil__checkpoint(coil__self());
-        if (result == 0) {
-            stream->output.writer = coil__self();
+        if (result == 0)
             result = coil__output_drain(stream);
-            stream->output.writer = NULL;
-        }
     }
     return result;
 }
@@ -223,10 +206,8 @@ static void linger(coil_stream *stream)
         coil__input_clear(stream);
         if (stream->input.status != COIL__INPUT_OPEN || left == 0)
             break;
-        stream->input.reader = coil__self();
         if (coil__input_wait(stream, 1) < 0)
             left = 0;
-        stream->input.reader = NULL;
     }
     (void)coil_scope_leave(&scope);
 }
@@ -242,6 +223,8 @@ int coil_close(coil_stream *stream)
     /* The fibers inside leave with -EBADF; nobody comes in after them. */
     stream->is_closing = true;
     evict_guests(stream);
+    stream->input.reader = coil__self();
+    stream->output.writer = coil__self();
 
     result = send_rest(stream);
     if (result == 0 && stream->linger_bytes > 0 && stream->input.status == COIL__INPUT_OPEN)
@@ -257,7 +240,7 @@ int coil_close(coil_stream *stream)
     coil__input_clear(stream);
     coil__output_clear(stream);
     stream->ops->release(stream);
-    coil__slab_put(&coil__net(stream->sched)->streams, stream);
+    coil__slab_put(&stream->net->streams, stream);
     return result;
 }
 
@@ -277,14 +260,18 @@ void coil__stream_drain(coil_stream *stream)
 
 /* ---- About ---- */
 
-int coil__stream_busy(const struct coil__tcb *holder, const char *direction)
+int coil__stream_busy(const coil_stream *stream, const struct coil__tcb *holder,
+                      const char *direction)
 {
     const struct coil_fiber *self = coil__self()->handle;
 
-    coil__log(COIL_LOG_WARNING,
-              "fiber %llu '%s' tried to %s a stream that fiber %llu '%s' is in the middle of a %s of",
-              (unsigned long long)self->id, self->name, direction,
-              (unsigned long long)holder->handle->id, holder->handle->name, direction);
+    if (stream->is_closing)
+        return -EBADF;
+    coil__log(
+        COIL_LOG_WARNING,
+        "fiber %llu '%s' tried to %s a stream that fiber %llu '%s' is in the middle of a %s of",
+        (unsigned long long)self->id, self->name, direction, (unsigned long long)holder->handle->id,
+        holder->handle->name, direction);
     return -EBUSY;
 }
 

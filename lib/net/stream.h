@@ -13,6 +13,9 @@
  * Neither direction owns a buffer while it is empty: input is leases of the engine's shared
  * buffers, output a chunk from the scheduler's pool. Ten thousand idle streams hold none.
  *
+ * A call enters a direction by taking its place (input.reader, output.writer), or, when it can't
+ * park, by finding it empty. The close takes both places for good.
+ *
  * Invariants: input.length is the sum over the leases; no lease in the queue is empty; chunk is
  * NULL iff no byte waits to be sent; a parked reader implies that input is on its way or is being
  * asked for.
@@ -102,24 +105,32 @@ struct coil__output {
     bool is_parked;           /* the writer is, until the chunk is gone or an error */
 };
 
+/* Per-scheduler pools. */
+struct coil__net {
+    struct coil__slab streams;
+    struct coil__slab chunks;
+};
+
 struct coil_stream {
     const struct coil__stream_ops *ops;
     struct coil__sched *sched;
+    struct coil__net *net;
     struct coil__input input;
     struct coil__output output;
     struct coil__tcb *closer; /* waits until nothing is under way */
-    struct coil__op *direct;  /* the writer's own send from its memory, to be cancelled by a close */
-    uint32_t visitor_count; /* fibers that yield at the beginning of a call */
-    bool is_closing;  /* by coil_close(): nobody may come in */
-    bool is_aborted;  /* what the transport has under way is being given up */
-    bool is_idle;     /* between two messages (coil_stream_idle) */
-    bool is_draining; /* idle reads end (graceful stop) */
+    struct coil__op *direct; /* the writer's own send from its memory, to be cancelled by a close */
+    uint32_t visitor_count;  /* fibers that yield at the beginning of a call */
+    bool is_closing;         /* by coil_close(): nobody may come in */
+    bool is_aborted;         /* what the transport has under way is being given up */
+    bool is_idle;            /* between two messages (coil_stream_idle) */
+    bool is_draining;        /* idle reads end (graceful stop) */
 
     /* socket.c */
-    bool is_starved; /* shared buffers ran out: the next receive is a private one */
-    bool is_private; /* the receive under way is */
+    bool is_starved;  /* shared buffers ran out: the next receive is a private one */
+    bool is_private;  /* the receive under way is */
     bool is_stopping; /* and has been asked to end */
     int fd;
+
     union {
         struct coil__receive shared;
         struct coil__op private;
@@ -132,18 +143,17 @@ struct coil_stream {
     struct coil__server *server; /* serve.c: whose connection it is */
 };
 
-/* Per-scheduler pools; NULL when there is no memory. */
-struct coil__net {
-    struct coil__slab streams;
-    struct coil__slab chunks;
-};
-
-struct coil__net *coil__net(struct coil__sched *sched);
+/* The fiber that calls. */
+static inline struct coil__tcb *coil__stream_caller(const coil_stream *stream)
+{
+    COIL_ASSERT(stream->sched == coil__sched_this && "used inside the coil_run() that made it");
+    return stream->sched->current;
+}
 
 /* ---- stream.c ---- */
 
 /* Slow part of coil__stream_checkpoint(). */
-int coil__stream_visit(coil_stream *stream, struct coil__tcb *self);
+COIL_COLD int coil__stream_visit(coil_stream *stream, struct coil__tcb *self);
 
 /* coil__checkpoint() at the beginning of a call: a close meanwhile waits for the call, which then
  * returns -EBADF. */
@@ -163,20 +173,80 @@ void coil__stream_drain(coil_stream *stream);
 /* Called by the transport and by leaving readers and writers: a close may be waiting. */
 void coil__stream_settle(coil_stream *stream);
 
-/* Private memory for a lease of COIL__CHUNK_SIZE, and the end of any lease's life. */
-struct coil__lease *coil__chunk_get(struct coil__sched *sched);
-void coil__lease_drop(struct coil__sched *sched, struct coil__lease *lease);
+/* Frees a private lease of either kind. */
+COIL_COLD void coil__lease_free(coil_stream *stream, struct coil__lease *lease);
+
+enum {
+    COIL__LEASE_OF_CHUNK = 1, /* lease.id of a private lease from the pool; 0 from the allocator */
+};
+
+/* A private lease with room for COIL__CHUNK_SIZE bytes, or NULL. */
+static inline struct coil__lease *coil__chunk_get(coil_stream *stream)
+{
+    struct coil__lease *chunk = coil__slab_get(&stream->net->chunks);
+
+    if (COIL_LIKELY(chunk != NULL)) {
+        chunk->data = (char *)(chunk + 1);
+        chunk->start = 0;
+        chunk->end = 0;
+        chunk->capacity = COIL__CHUNK_SIZE;
+        chunk->id = COIL__LEASE_OF_CHUNK;
+        chunk->is_shared = false;
+    }
+    return chunk;
+}
+
+static inline void coil__chunk_put(coil_stream *stream, struct coil__lease *chunk)
+{
+    coil__slab_put(&stream->net->chunks, chunk);
+}
+
+/* The end of any lease's life. */
+static inline void coil__lease_drop(coil_stream *stream, struct coil__lease *lease)
+{
+    struct coil__engine *engine = stream->sched->engine;
+
+    if (COIL_LIKELY(lease->is_shared))
+        engine->ops->lease_return(engine, lease);
+    else
+        coil__lease_free(stream, lease);
+}
 
 /* A private lease of any capacity, or NULL. */
 struct coil__lease *coil__lease_make(uint32_t capacity);
 
-/* Logs that two fibers are in the same direction of a stream. Returns -EBUSY. */
-int coil__stream_busy(const struct coil__tcb *holder, const char *direction);
+/* Why a call can't enter a stream's direction, which `holder` is in: -EBADF when that is the close,
+ * else -EBUSY, and the log names both fibers. */
+COIL_COLD int coil__stream_busy(const coil_stream *stream, const struct coil__tcb *holder,
+                                const char *direction);
 
 /* ---- input.c ---- */
 
 /* The transport's reports. A lease is the input's from then on. */
-void coil__input_deliver(coil_stream *stream, struct coil__lease *lease);
+COIL_COLD void coil__input_deliver_behind(coil_stream *stream, struct coil__lease *lease);
+
+/* Inline, because it is the way of every request: bytes for a reader who waits for them. */
+static inline void coil__input_deliver(coil_stream *stream, struct coil__lease *lease)
+{
+    struct coil__input *input = &stream->input;
+
+    COIL_ASSERT(lease->end > lease->start && "a lease holds bytes");
+    stream->is_idle = false;
+    if (COIL_LIKELY(!input->first)) {
+        lease->next = NULL;
+        input->first = lease;
+        input->last = lease;
+        input->lease_count = 1;
+        input->length = lease->end - lease->start;
+    } else {
+        coil__input_deliver_behind(stream, lease);
+    }
+    if (input->is_parked && input->length >= input->need) {
+        input->is_parked = false;
+        coil__wake(input->reader, 0);
+    }
+}
+
 void coil__input_end(coil_stream *stream, int status);
 
 /* Fails the parked reader's call, once; the input stays open. */
@@ -194,8 +264,18 @@ void coil__input_evict(coil_stream *stream);
 /* The transport's report on the flight: bytes sent, or a negative errno. */
 void coil__output_done(coil_stream *stream, int result);
 
-/* Starts sending what waits, unless that is under way. Never parks. */
-void coil__output_push(coil_stream *stream);
+/* Starts sending what waits, unless that is under way or another fiber is inside a write: it is
+ * never a second writer. Never parks. For the fiber that reads. */
+static inline void coil__output_push(coil_stream *stream)
+{
+    struct coil__output *output = &stream->output;
+
+    if (COIL_UNLIKELY(output->writer && output->writer != stream->input.reader))
+        return;
+    output->is_wanted = true;
+    if (!output->flight)
+        stream->ops->output_start(stream);
+}
 
 /* Parks until the chunk is gone. Returns 0, the output's error, or an interruption. */
 int coil__output_drain(coil_stream *stream);
