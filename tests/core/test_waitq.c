@@ -41,7 +41,7 @@ FIBER_TEST(waitq, waiters_are_woken_first_come_first_served)
     }
     cr_assert_eq(coil__waitq_count(&queue), 4);
     cr_assert_eq(coil__waitq_first(&queue), fibers[0]->tcb);
-    cr_assert_eq(coil__waitq_first(&queue)->wait_object, &waiting[0]);
+    cr_assert_eq(fibers[0]->tcb->wait_object, &waiting[0]);
     cr_assert(coil__waitq_wake_one(&queue, WOKEN));
     cr_assert_eq(coil__waitq_count(&queue), 3);
     cr_assert_eq(coil__waitq_wake_all(&queue, WOKEN + 1), 3);

@@ -91,3 +91,17 @@ FIBER_TEST(sem, a_permit_handed_over_before_the_cancellation_is_kept)
     cr_assert_str_eq(log, "a");
     cr_assert_eq(coil_sem_balance(&sem), 0);
 }
+
+FIBER_TEST(sem, trying_takes_a_permit_or_says_that_there_is_none)
+{
+    coil_sem sem;
+
+    coil_sem_init(&sem, 2);
+    cr_assert_eq(coil_sem_try_acquire(&sem), 0);
+    cr_assert_eq(coil_sem_balance(&sem), 1);
+    cr_assert_eq(coil_sem_try_acquire(&sem), 0);
+    cr_assert_eq(coil_sem_try_acquire(&sem), -EAGAIN);
+    cr_assert_eq(coil_sem_balance(&sem), 0);
+    coil_sem_release(&sem);
+    cr_assert_eq(coil_sem_try_acquire(&sem), 0);
+}
