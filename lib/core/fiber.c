@@ -21,8 +21,16 @@
 
 enum {
     CACHE_LINE = 64,
+    /* Free stacks that stay warm for the next burst: a few megabytes. Beyond, after a second, a
+     * slice of them, some millisecond's work, is given back ten times a second. */
+    STACKS_KEPT = 512,
+    STACKS_TRIMMED = 1024,
+
     COLOUR_COUNT = 32, /* half a page of them: control block and first frames keep the other half */
 };
+
+static const coil_time trim_delay = COIL_SECONDS(1);
+static const coil_time trim_interval = COIL_MS(100);
 
 COIL_STATIC_ASSERT(sizeof(struct coil__tcb) <= 192, "part of the 2,100 byte budget (design D10)");
 COIL_STATIC_ASSERT(sizeof(struct coil_fiber) <= 112, "counts in the memory per parked fiber");
@@ -127,6 +135,16 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     return 0;
 }
 
+/* After a burst of fibers: gives stacks back, a slice at a time, until a reserve is left. */
+void coil__fiber_trim(struct coil__timer *timer)
+{
+    struct coil__sched *sched = container_of(timer, struct coil__sched, trim);
+
+    coil__stacks_trim(&sched->stacks, STACKS_KEPT, STACKS_TRIMMED);
+    if (sched->stacks.free_count > STACKS_KEPT)
+        coil__timer_arm(&sched->timers, timer, coil__clock_deadline(trim_interval));
+}
+
 void coil__fiber_reap(struct coil__sched *sched)
 {
     struct coil__tcb *tcb = sched->zombie;
@@ -134,6 +152,8 @@ void coil__fiber_reap(struct coil__sched *sched)
     sched->zombie = NULL;
     coil__sanitize_fiber_free(tcb->sanitizer_fiber);
     coil__stack_put(&sched->stacks, tcb->stack_top);
+    if (COIL_UNLIKELY(sched->stacks.free_count > STACKS_KEPT) && !coil__heap_has(&sched->trim.node))
+        coil__timer_arm(&sched->timers, &sched->trim, coil__clock_deadline(trim_delay));
 }
 
 /* ---- Public ---- */

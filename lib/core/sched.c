@@ -265,6 +265,7 @@ int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, siz
     coil__list_init(&sched->ready);
     coil__list_init(&sched->registry);
     coil__stacks_init(&sched->stacks, stack_size);
+    sched->trim.fire = coil__fiber_trim;
     coil__slab_init(&sched->handles, sizeof(struct coil_fiber), 64);
     coil__sanitize_thread_stack(&sched->loop_stack_bottom, &sched->loop_stack_size);
     sched->loop_sanitizer_fiber = coil__sanitize_fiber_this();

@@ -122,6 +122,7 @@ struct coil__sched {
     void (*call)(void *arg);
     void *call_arg;
     struct coil__stacks stacks;
+    struct coil__timer trim; /* armed while more stacks are free than should stay warm */
     struct coil__slab handles;
     struct coil__list registry; /* all fibers' handles, oldest first */
     size_t fiber_count;
@@ -230,6 +231,9 @@ void coil__sched_call(void (*fn)(void *arg), void *arg);
 
 int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg,
                       const void *spawn_site, struct coil_fiber **ret_fiber);
+
+/* Fired by sched.trim. */
+void coil__fiber_trim(struct coil__timer *timer);
 
 /* Recycles the stack of the fiber that has just ended. For the loop. */
 void coil__fiber_reap(struct coil__sched *sched);

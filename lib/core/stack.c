@@ -341,7 +341,27 @@ static void **skip_warm(struct coil__stacks *stacks, size_t keep)
     return link;
 }
 
-void coil__stacks_trim(struct coil__stacks *stacks, size_t keep)
+/* Gives the pages of a free stack back; it goes from the warm list to the cold one. */
+static struct coil__stack_slab *cool(struct coil__stacks *stacks, void *top,
+                                     struct coil__stack_slab *slab)
+{
+    struct coil__stack_slot *slot;
+    char *bottom = coil__stack_bottom(stacks, top);
+
+    /* Refused for locked memory, which then stays: no harm. */
+    (void)madvise(bottom, stacks->usable_size, MADV_DONTNEED);
+
+    slab = find_slab(stacks, bottom, slab);
+    COIL_ASSERT(slab && "a free stack belongs to a slab");
+    slot = &slab->slots[(size_t)(bottom - slab->base) / slot_size(stacks)];
+    slot->next_cold = stacks->cold_list;
+    stacks->cold_list = slot;
+    stacks->free_count--;
+    stacks->cold_count++;
+    return slab;
+}
+
+void coil__stacks_trim(struct coil__stacks *stacks, size_t keep, size_t most)
 {
     struct coil__stack_slab *slab = NULL;
     void **last_kept;
@@ -351,27 +371,15 @@ void coil__stacks_trim(struct coil__stacks *stacks, size_t keep)
         return;
     last_kept = skip_warm(stacks, keep);
     top = *last_kept;
-    *last_kept = NULL;
-    stacks->free_count = keep;
-
-    while (top) {
-        struct coil__stack_slot *slot;
-        char *bottom = coil__stack_bottom(stacks, top);
+    while (top && most-- > 0) {
         void *next;
 
         coil__sanitize_unpoison(coil__stack_link(top), sizeof(void *));
         next = *coil__stack_link(top);
-        /* Refused for locked memory, which then stays: no harm. */
-        (void)madvise(bottom, stacks->usable_size, MADV_DONTNEED);
-
-        slab = find_slab(stacks, bottom, slab);
-        COIL_ASSERT(slab && "a free stack belongs to a slab");
-        slot = &slab->slots[(size_t)(bottom - slab->base) / slot_size(stacks)];
-        slot->next_cold = stacks->cold_list;
-        stacks->cold_list = slot;
-        stacks->cold_count++;
+        slab = cool(stacks, top, slab);
         top = next;
     }
+    *last_kept = top;
 }
 
 bool coil__stacks_guard_hit(const struct coil__stacks *stacks, const void *address, void **ret_top)

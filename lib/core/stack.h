@@ -88,8 +88,9 @@ static inline void *coil__stack_get(struct coil__stacks *stacks)
 /* To be called on another stack than `top`'s. */
 void coil__stack_put(struct coil__stacks *stacks, void *top);
 
-/* Gives the pages of free stacks beyond the `keep` warmest back to the kernel. */
-void coil__stacks_trim(struct coil__stacks *stacks, size_t keep);
+/* Gives the pages of free stacks behind the `keep` warmest back to the kernel, of `most` stacks at
+ * most: some 1.2 us for each. */
+void coil__stacks_trim(struct coil__stacks *stacks, size_t keep, size_t most);
 
 /* Whether `address` lies in the guard below some stack of `stacks`; *ret_top is that stack's top.
  * Async-signal-safe: the overflow handler asks. */

@@ -513,3 +513,32 @@ FIBER_TEST(fiber, without_a_hook_a_failure_is_a_line_in_the_log)
     cr_assert_not_null(strstr(last.text, coil_strerror(-EPIPE)));
     cr_assert_eq(reports.count, 0);
 }
+
+static int wait_for_burst_end(void *arg)
+{
+    return coil_sem_acquire(arg);
+}
+
+FIBER_TEST(fiber, the_stacks_of_a_burst_are_given_back_but_for_a_reserve)
+{
+    enum {
+        BURST = 3000
+    };
+    struct coil__sched *sched = coil__sched();
+    coil_sem end;
+
+    coil_sem_init(&end, 0);
+    for (int i = 0; i < BURST; i++)
+        cr_assert_eq(coil_spawn(wait_for_burst_end, &end, NULL), 0);
+    coil_yield();
+    for (int i = 0; i < BURST; i++)
+        coil_sem_release(&end);
+    while (sched->fiber_count > 1)
+        coil_yield();
+    cr_assert_geq(sched->stacks.free_count, BURST);
+
+    for (int i = 0; sched->stacks.cold_count < BURST - 600 && i < 200; i++)
+        cr_assert_eq(coil_sleep(COIL_MS(50)), 0);
+    cr_assert_leq(sched->stacks.free_count, 600);
+    cr_assert_gt(sched->stacks.free_count, 400, "a reserve stays warm");
+}

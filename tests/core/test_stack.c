@@ -182,7 +182,7 @@ Test(stack, the_guard_still_faults_after_recycling_and_after_trimming, .init = s
     assert_guarded(tops[0]);
 
     put_many(1);
-    coil__stacks_trim(&stacks, 0);
+    coil__stacks_trim(&stacks, 0, SIZE_MAX);
     cr_assert_eq(coil__stack_get(&stacks), tops[0]);
     assert_guarded(tops[0]);
 }
@@ -196,7 +196,7 @@ Test(stack, mprotect_guards_where_the_kernel_has_no_cheap_ones, .init = set_up)
     assert_guarded(tops[0]);
     assert_guarded(tops[SEVERAL - 1]);
     put_many(SEVERAL);
-    coil__stacks_trim(&stacks, 0);
+    coil__stacks_trim(&stacks, 0, SIZE_MAX);
     get_many(SEVERAL);
     assert_guarded(tops[0]);
 }
@@ -343,7 +343,7 @@ Test(stack, trimming_gives_back_all_but_the_warmest, .init = set_up)
         memset((char *)tops[i] - 2 * page, 1, 2 * page);
     put_many(SEVERAL);
 
-    coil__stacks_trim(&stacks, 10);
+    coil__stacks_trim(&stacks, 10, SIZE_MAX);
 
     cr_assert_eq(stacks.free_count, 10);
     cr_assert_eq(stacks.cold_count, SEVERAL - 10);
@@ -359,9 +359,9 @@ Test(stack, trimmed_stacks_are_reused_before_new_ones_are_made, .init = set_up)
 
     get_many(SEVERAL);
     put_many(SEVERAL);
-    coil__stacks_trim(&stacks, 3);
-    coil__stacks_trim(&stacks, 3);
-    coil__stacks_trim(&stacks, 0);
+    coil__stacks_trim(&stacks, 3, SIZE_MAX);
+    coil__stacks_trim(&stacks, 3, SIZE_MAX);
+    coil__stacks_trim(&stacks, 0, SIZE_MAX);
 
     const int64_t before = coil__alloc_total_count();
 
@@ -386,7 +386,7 @@ Test(stack, trimming_keeps_the_contents_of_stacks_in_use, .init = set_up)
         memset(coil__stack_bottom(&stacks, tops[i]), 7, stacks.usable_size);
     coil__stack_put(&stacks, tops[1]);
 
-    coil__stacks_trim(&stacks, 0);
+    coil__stacks_trim(&stacks, 0, SIZE_MAX);
 
     for (int i = 0; i < 3; i += 2) {
         const char *bottom = coil__stack_bottom(&stacks, tops[i]);
@@ -500,7 +500,7 @@ Test(stack, a_free_stack_is_poisoned_and_a_recycled_one_is_clean_again, .init = 
     cr_assert_eq(coil__stack_get(&stacks), tops[0]);
     memset(coil__stack_bottom(&stacks, tops[0]), 1, stacks.usable_size);
     coil__stack_put(&stacks, tops[0]);
-    coil__stacks_trim(&stacks, 0);
+    coil__stacks_trim(&stacks, 0, SIZE_MAX);
     cr_assert_eq(coil__stack_get(&stacks), tops[0]);
     memset(coil__stack_bottom(&stacks, tops[0]), 1, stacks.usable_size);
 }
