@@ -182,7 +182,7 @@ COIL_API int coil_http_end(coil_http_request *request);
 /* ---- Help ---- */
 
 /** Stores the time @p seconds after 1970 in the form of HTTP headers, "Sun, 06 Nov 1994 08:49:37
- *  GMT", in COIL_HTTP_DATE_SIZE bytes. Times outside the years 0 to 9999 are clamped. Any thread. */
+ *  GMT", in COIL_HTTP_DATE_SIZE bytes; clamped to the years 0 to 9999. Any thread. */
 COIL_API void coil_http_date(int64_t seconds, char *ret_text);
 
 #define COIL_HTTP_DATE_SIZE 30
