@@ -117,6 +117,15 @@ void coil__listener_stop(coil_listener *listener, int error)
     (void)coil__waitq_wake_all(&listener->acceptors, listener->error);
 }
 
+void coil__listener_settle(coil_listener *listener)
+{
+    COIL_ASSERT(listener->error && "has been stopped");
+    while (listener->is_active) {
+        listener->closer = coil__self();
+        (void)coil__park("end of accept", listener, NULL);
+    }
+}
+
 static void accepted(coil_listener *listener, int fd)
 {
     listener->retry_delay = 0;
@@ -345,10 +354,7 @@ void coil_listener_close(coil_listener *listener)
         return;
     COIL_ASSERT(!listener->server && "coil_serve() returns first: coil_serve_stop()");
     coil__listener_stop(listener, -EBADF);
-    while (listener->is_active) {
-        listener->closer = coil__self();
-        (void)coil__park("close", listener, NULL);
-    }
+    coil__listener_settle(listener);
     while (listener->guest_count > 0)
         coil__yield(coil__self()); /* they are all runnable, some with a connection in hand */
     while (listener->queue_count > 0)

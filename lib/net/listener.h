@@ -49,4 +49,8 @@ int coil__listener_take(coil_listener *listener);
 /* Ends accepting with `error`: fibers that wait get it, queued connections can still be taken. */
 void coil__listener_stop(coil_listener *listener, int error);
 
+/* Waits, uninterruptibly, until a stopped listener can get no more connections: what the kernel had
+ * handed over by then is in the queue. */
+void coil__listener_settle(coil_listener *listener);
+
 #endif

@@ -183,8 +183,10 @@ static int start_connection(struct coil__server *server, coil_stream *stream)
             server->running++;
             return 0;
         }
-        result = server->running > 0 ? coil__waitq_park(&server->idle, "fiber", server)
-                                     : coil_sleep(shortage_delay);
+        result = server->is_cancelling ? -ESHUTDOWN : coil_expired();
+        if (result == 0)
+            result = server->running > 0 ? coil__waitq_park(&server->idle, "fiber", server)
+                                         : coil_sleep(shortage_delay);
         if (result < 0) {
             (void)coil_close(stream);
             return result;
@@ -211,27 +213,44 @@ static int serve_one(struct coil__server *server)
     return result < 0 ? result : start_connection(server, stream);
 }
 
-static void wait_for_connections(struct coil__server *server)
+/* Whether the listener, stopped, had accepted more than the loop has taken. */
+static bool is_left_over(struct coil__server *server)
 {
+    coil__listener_settle(server->listener);
+    return server->listener->queue_count > 0;
+}
+
+/* Waits for the last one. Returns 0, or the interruption of the caller, who wants out: it cancels
+ * what runs, whatever is left of the grace. */
+static int wait_for_connections(struct coil__server *server)
+{
+    int result = 0;
+
+    while (server->running > 0 && result == 0) {
+        result = coil_expired();
+        if (result == 0)
+            result = coil__waitq_park(&server->idle, "connections", server);
+    }
+    if (result < 0)
+        cancel_connections(server);
     while (server->running > 0)
         (void)coil__waitq_park_shielded(&server->idle, "connections");
+    return result;
 }
 
 static int serve(struct coil__server *server)
 {
     int result;
+    int interruption;
 
     do
         result = serve_one(server);
-    while (result == 0);
+    while (result == 0 || (result == -ESHUTDOWN && is_left_over(server)));
 
     begin_drain(server);
-    /* Interrupted: the caller wants out, so what runs is not given the grace but cancelled. */
-    if (result == -ETIMEDOUT || result == -ECANCELED)
-        cancel_connections(server);
-    wait_for_connections(server);
+    interruption = wait_for_connections(server);
     coil__timer_disarm(&server->listener->sched->timers, &server->grace);
-    return result == -ESHUTDOWN ? 0 : result;
+    return result == -ESHUTDOWN ? interruption : result;
 }
 
 int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
