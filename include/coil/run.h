@@ -18,7 +18,7 @@ COIL_BEGIN_DECLS
 /** Options of coil_run(); start from COIL_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_options {
     size_t size;           /* sizeof(coil_options), set by COIL_OPTIONS_INIT */
-    size_t stack_size;     /* usable bytes per fiber: 64 KiB, rounded up to pages */
+    size_t stack_size;     /* usable bytes per fiber: 64 KiB; whole pages, at most 1 GiB */
     size_t fibers_max;     /* live fibers, then coil_spawn() is -EAGAIN: 1,000,000 */
     coil_time grace;       /* for the other fibers when main has returned: 5 s */
     unsigned sq_size;      /* io_uring: submission entries, 256 */
@@ -38,8 +38,9 @@ typedef struct coil_options {
  *
  *  @p options may be NULL. Main's result goes to *@p ret_result (may be NULL); the return value is
  *  coil_run()'s own: 0; -EBUSY inside another coil_run() of this thread; -ENOMEM; -ETIMEDOUT when
- *  fibers outlived the grace (they are lost, with their memory); or what the kernel refused
- *  io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that says what to do.
+ *  fibers outlived the grace (they are lost, with their memory); -EINVAL for impossible options, or
+ *  what the kernel refused io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that
+ *  says what to do. Handles that were not given back are freed, after a line in the log.
  *  Like the implicit hub of eventlet. */
 COIL_API int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result);
 

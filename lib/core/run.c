@@ -178,6 +178,11 @@ int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *r
 
     if (coil__sched_this)
         return -EBUSY;
+    if (chosen.stack_size > COIL__STACK_SIZE_MAX) {
+        coil__log(COIL_LOG_ERROR, "coil_options.stack_size is %zu, but at most %d can be",
+                  chosen.stack_size, COIL__STACK_SIZE_MAX);
+        return -EINVAL;
+    }
     run = coil__alloc(sizeof *run);
     if (!run)
         return -ENOMEM;

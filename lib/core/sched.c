@@ -58,7 +58,7 @@ static inline void switch_away(struct coil__tcb *self)
     struct coil__tcb *next;
 
     if (--sched->budget > 0)
-        link = coil__list_pop_front(&sched->ready);
+        link = coil__list_pop_front_raw(&sched->ready);
     next = link ? container_of(link, struct coil__tcb, link) : NULL;
     if (next == self) {
         self->state = COIL__FIBER_RUNNING;
@@ -115,7 +115,7 @@ static void run_fiber(struct coil__sched *sched, struct coil__tcb *tcb)
 static void run_ready(struct coil__sched *sched)
 {
     while (sched->budget > 0) {
-        struct coil__list *link = coil__list_pop_front(&sched->ready);
+        struct coil__list *link = coil__list_pop_front_raw(&sched->ready);
 
         if (!link)
             return;
@@ -275,6 +275,11 @@ int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, siz
 void coil__sched_fini(struct coil__sched *sched)
 {
     COIL_ASSERT(sched->fiber_count == 0);
+    if (sched->handles.live_count > 0) {
+        coil__log(COIL_LOG_WARNING, "%zu handles of fibers were not given back: coil_fiber_unref()",
+                  sched->handles.live_count);
+        sched->handles.live_count = 0; /* a leak harms nobody any more: free them all the same */
+    }
     coil__stacks_fini(&sched->stacks);
     coil__slab_fini(&sched->handles);
 }

@@ -34,9 +34,6 @@ enum {
      * 33; address space is free. ASan's frames are several times larger. */
     USABLE_SIZE_DEFAULT = COIL__HAS_ASAN ? 256 * KIB : 64 * KIB,
 
-    /* A stack that large is a mistake of units, and sums of sizes must not overflow. */
-    USABLE_SIZE_MAX = 1024 * MIB,
-
     /* Wide enough that a frame without stack probes rarely steps over it, and whole pages on every
      * architecture. */
     GUARD_SIZE = 64 * KIB,
@@ -255,7 +252,7 @@ void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size)
     const size_t page = page_size();
     const size_t size = usable_size ? usable_size : (size_t)USABLE_SIZE_DEFAULT;
 
-    COIL_ASSERT(size <= USABLE_SIZE_MAX && "the caller checked the option");
+    COIL_ASSERT(size <= COIL__STACK_SIZE_MAX && "the caller checked the option");
     COIL_ASSERT(GUARD_SIZE % page == 0);
 
     *stacks = (struct coil__stacks){

@@ -30,6 +30,11 @@ enum coil__guard_kind {
     COIL__GUARD_NONE, /* both refused; overflow goes unnoticed (logged once) */
 };
 
+enum {
+    /* A stack that large is a mistake of units, and sums of sizes must not overflow. */
+    COIL__STACK_SIZE_MAX = 1024 * 1024 * 1024,
+};
+
 struct coil__stack_slab;
 struct coil__stack_slot;
 
@@ -47,7 +52,7 @@ struct coil__stacks {
     enum coil__guard_kind guard; /* what the last new stack got */
 };
 
-/* `usable_size` (at most 1 GiB) is rounded up to whole pages; 0 is the default of 64 KiB, 256 KiB
+/* `usable_size` (at most COIL__STACK_SIZE_MAX) is rounded up to whole pages; 0 is the default of 64 KiB, 256 KiB
  * under ASan. Maps nothing yet. */
 void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size);
 
