@@ -299,6 +299,55 @@ Test(run, a_program_with_older_shorter_options_gets_defaults_for_the_rest, .time
     cr_assert_eq(log.count, 0);
 }
 
+Test(run, options_that_cannot_be_are_refused_with_a_reason, .timeout = 60)
+{
+    struct message_log log = {0};
+    coil_options options = COIL_OPTIONS_INIT;
+    size_t size = 0;
+    int result = 77;
+
+    coil_log_set(keep_message, &log);
+    options.stack_size = SIZE_MAX;
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, &result), -EINVAL);
+    cr_assert_not_null(strstr(log.last, "stack_size"), "%s", log.last);
+    options.stack_size = (size_t)1024 * 1024 * 1024 + 1;
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, &result), -EINVAL);
+    options.stack_size--;
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, &result), 0);
+    cr_assert_eq(size, options.stack_size);
+    coil_log_set(NULL, NULL);
+
+    cr_assert_eq(log.count, 2);
+    cr_assert_eq(result, 0);
+}
+
+static int forget_handles(void *arg)
+{
+    coil_fiber *forgotten;
+
+    for (int i = 0; i < 3; i++)
+        if (coil_spawn(i == 0 ? sleep_forever : return_number, arg, &forgotten) < 0)
+            return -1;
+    return 4;
+}
+
+Test(run, handles_that_are_never_given_back_are_named_and_freed, .timeout = 60)
+{
+    struct message_log log = {0};
+    const int64_t blocks = coil__alloc_live_count();
+    int result = 0;
+
+    coil_log_set(keep_message, &log);
+    cr_assert_eq(fiber_test_coil_run(forget_handles, NULL, NULL, &result), 0);
+    coil_log_set(NULL, NULL);
+
+    cr_assert_eq(result, 4);
+    cr_assert_eq(log.count, 1);
+    cr_assert_not_null(strstr(log.last, "3 handles"), "%s", log.last);
+    cr_assert_not_null(strstr(log.last, "coil_fiber_unref"), "%s", log.last);
+    cr_assert_eq(coil__alloc_live_count(), blocks);
+}
+
 /* ---- Threads ---- */
 
 struct thread_run {
