@@ -121,8 +121,12 @@ COIL_API COIL_MUST_CHECK int coil_adopt(int fd, coil_stream **ret_stream);
 
 /** Connects to @p address: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "host:80".
  *  @p local (may be NULL) is the address to connect from. Parks.
- *  Returns 0; -EINVAL for an address that can't be read; or the kernel's reason (-ECONNREFUSED,
- *  -ENOENT, ...). Like eventlet.connect(). */
+ *
+ *  A name is looked up by the C library in a thread (coil/offload.h), and its addresses are tried
+ *  one after the other; the last one's error is returned. Returns 0; -EINVAL for an address that
+ *  can't be read; -ENXIO for a name that nobody has, -EAGAIN when no name server answered,
+ *  -EREMOTEIO when one failed; -EAFNOSUPPORT when no address is of the kind of @p local; or the
+ *  kernel's reason (-ECONNREFUSED, -ENOENT, ...). Like eventlet.connect(). */
 COIL_API COIL_MUST_CHECK int coil_connect(const char *address, const char *local,
                                           coil_stream **ret_stream);
 

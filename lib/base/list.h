@@ -74,6 +74,19 @@ static inline struct coil__list *coil__list_pop_front(struct coil__list *head)
     return link;
 }
 
+/* The same for an element whose link is next used as one to be queued: it is left as it is, in no
+ * list but not alone. */
+static inline struct coil__list *coil__list_pop_front_raw(struct coil__list *head)
+{
+    struct coil__list *link = head->next;
+
+    if (link == head)
+        return NULL;
+    head->next = link->next;
+    link->next->prev = head;
+    return link;
+}
+
 /* Moves all elements of `from` behind those of `to`; `from` is empty afterwards. */
 static inline void coil__list_splice_back(struct coil__list *to, struct coil__list *from)
 {

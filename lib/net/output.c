@@ -152,21 +152,22 @@ static void release(coil_stream *stream)
 
 /* ---- Writing ---- */
 
-/* Room for `size` bytes in the chunk, or NULL. */
+/* Room for `size` bytes in the chunk, or NULL; NULL for no bytes at all, which need none. (One
+ * less, unsigned, is more than any room.) */
 static inline char *reserve(coil_stream *stream, size_t size)
 {
     struct coil__lease *chunk = stream->output.chunk;
 
-    if (!chunk) {
-        if (size > COIL__CHUNK_SIZE)
-            return NULL;
-        chunk = coil__chunk_get(stream);
-        if (!chunk)
-            return NULL;
-        stream->output.chunk = chunk;
-        stream->output.is_wanted = false;
-    }
-    return chunk->capacity - chunk->end >= size ? chunk->data + chunk->end : NULL;
+    if (chunk)
+        return size - 1 < chunk->capacity - chunk->end ? chunk->data + chunk->end : NULL;
+    if (size - 1 >= COIL__CHUNK_SIZE)
+        return NULL;
+    chunk = coil__chunk_get(stream);
+    if (!chunk)
+        return NULL;
+    stream->output.chunk = chunk;
+    stream->output.is_wanted = false;
+    return chunk->data;
 }
 
 /* Where a write from the caller's memory stands: the chunk's bytes go first. */
@@ -264,6 +265,8 @@ static COIL_COLD int write_without_room(coil_stream *stream, const void *data, s
 {
     const struct iovec piece = {(void *)(uintptr_t)data, size};
 
+    if (size == 0)
+        return 0;
     if (size <= COIL__CHUNK_SIZE && !stream->output.chunk)
         return -ENOMEM;
     return write_large(stream, &piece, 1);
@@ -276,8 +279,6 @@ int coil_write(coil_stream *stream, const void *data, size_t size)
 
     if (COIL_UNLIKELY(result < 0))
         return result;
-    if (COIL_UNLIKELY(size == 0))
-        return 0;
     room = reserve(stream, size);
     if (COIL_UNLIKELY(!room))
         return write_without_room(stream, data, size);
