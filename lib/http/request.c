@@ -23,9 +23,11 @@ static const char *terminate(struct coil__slice part)
     return text;
 }
 
-static char lower(char byte)
+static unsigned lower(char byte)
 {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+    const unsigned code = (unsigned char)byte;
+
+    return code >= 'A' && code <= 'Z' ? code | 0x20 : code;
 }
 
 static bool is_called(struct coil__slice name, const char *wanted)

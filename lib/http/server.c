@@ -381,10 +381,12 @@ static int init_server(struct coil__http_server *server, coil_http_app *app, voi
     };
     if (given)
         memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
-    if (options->serve)
+    if (options->serve) {
+        const size_t size = options->serve->size;
+
         memcpy(&server->serve, options->serve,
-               options->serve->size < sizeof server->serve ? options->serve->size
-                                                           : sizeof server->serve);
+               size < sizeof server->serve ? size : sizeof server->serve);
+    }
     if (options->request_line_max > LIMIT_MAX || options->header_line_max > LIMIT_MAX ||
         options->headers_max > LIMIT_MAX)
         return -EINVAL;
@@ -423,15 +425,14 @@ int coil_http_serve(coil_listener *listener, coil_http_app *app, void *arg,
 {
     struct coil__http_server server;
     coil_serve_options serve_options;
-    int result = init_server(&server, app, arg, options);
+    const int result = init_server(&server, app, arg, options);
 
     if (result < 0)
         return result;
     serve_options = server.serve;
     serve_options.size = sizeof serve_options;
     serve_options.failed = server.serve.failed ? pass_failure : NULL;
-    result = coil_serve(listener, handle, &server, &serve_options);
-    return result;
+    return coil_serve(listener, handle, &server, &serve_options);
 }
 
 int coil_http_serve_stream(coil_stream *stream, coil_http_app *app, void *arg,

@@ -93,7 +93,7 @@ FIBER_TEST(http_response, a_promised_length_is_what_is_sent)
 
 static int respond_with_status(coil_http_request *request, void *arg)
 {
-    const int status = atoi(coil_http_target(request) + 1);
+    const int status = (int)strtol(coil_http_target(request) + 1, NULL, 10);
 
     (void)arg;
     return coil_http_respond(request, status, NULL, "body", 4);
@@ -133,7 +133,7 @@ Test(http_response, status_lines_begin_with_their_status)
 {
     for (int status = -100; status < 1000; status++) {
         const struct coil__slice line = coil__http_status_line(status);
-        char expected[16];
+        char expected[32];
 
         if (line.len == 0)
             continue;
