@@ -3,14 +3,19 @@
  *
  * One socket, one connect operation. An interrupted connect closes its socket: the kernel has given
  * the operation up by then.
+ *
+ * The addresses of a name are tried in the resolver's order, each until it fails; trying IPv6 and
+ * IPv4 side by side (RFC 8305) is left for later. The error that comes back is the last one's.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "net/addr.h"
 #include "net/connect.h"
+#include "net/resolve.h"
 #include "net/stream.h"
 
 static int open_socket(const struct coil__addr *remote, const struct coil__addr *local)
@@ -51,18 +56,58 @@ int coil__connect_to(const struct coil__addr *remote, const struct coil__addr *l
     return result;
 }
 
+/* Tries the addresses one after the other. A connect that the kernel gave up is a reason to go on,
+ * an interruption is not. */
+static int connect_to_any(const struct coil__addr *addrs, int count, const struct coil__addr *local,
+                          coil_stream **ret_stream)
+{
+    int result = -EAFNOSUPPORT;
+
+    for (int i = 0; i < count; i++) {
+        if (local && local->storage.ss_family != addrs[i].storage.ss_family)
+            continue;
+        result = coil__connect_to(&addrs[i], local, ret_stream);
+        if (result == 0 || ((result == -ETIMEDOUT || result == -ECANCELED) && coil_expired()))
+            break;
+    }
+    return result;
+}
+
+static int connect_by_name(const char *address, const struct coil__addr *local,
+                           coil_stream **ret_stream)
+{
+    struct coil__addr *addrs;
+    char host[COIL__HOST_SIZE];
+    unsigned port;
+    int result = coil__addr_split(address, host, &port);
+
+    if (result < 0)
+        return result;
+    addrs = coil__alloc(COIL__RESOLVE_MAX * sizeof *addrs);
+    if (!addrs)
+        return -ENOMEM;
+    result = coil__resolve(host, port, addrs, COIL__RESOLVE_MAX);
+    if (result > 0)
+        result = connect_to_any(addrs, result, local, ret_stream);
+    coil__free(addrs);
+    return result;
+}
+
 int coil_connect(const char *address, const char *local, coil_stream **ret_stream)
 {
     struct coil__addr remote_addr;
     struct coil__addr local_addr;
-    int result = coil__addr_parse(address, &remote_addr);
+    const int remote_result = coil__addr_parse(address, &remote_addr);
+    int result;
 
-    if (result < 0)
-        return result;
+    if (remote_result < 0 && remote_result != -EDESTADDRREQ)
+        return remote_result;
     if (local) {
         result = coil__addr_parse(local, &local_addr);
         if (result < 0)
             return result == -EDESTADDRREQ ? -EINVAL : result;
     }
+    if (remote_result < 0)
+        return connect_by_name(address, local ? &local_addr : NULL, ret_stream);
     return coil__connect_to(&remote_addr, local ? &local_addr : NULL, ret_stream);
 }
