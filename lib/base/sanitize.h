@@ -164,7 +164,7 @@ static inline void *coil__sanitize_fiber_this(void)
     return __tsan_get_current_fiber();
 }
 
-static inline void coil__tsan_switch(void *fiber)
+static inline __attribute__((always_inline)) void coil__tsan_switch(void *fiber)
 {
     __tsan_switch_to_fiber(fiber, 0);
 }
@@ -198,8 +198,8 @@ static inline void coil__tsan_switch(void *fiber)
 /* To be called right before a switch to the stack [bottom, bottom + size), named `fiber` by TSan.
  * What belongs to the stack that is left goes to *ret_fake_stack; NULL there says that it is left
  * for good. */
-static inline void coil__sanitize_switch_begin(void **ret_fake_stack, const void *bottom,
-                                               size_t size, void *fiber)
+static inline __attribute__((always_inline)) void
+coil__sanitize_switch_begin(void **ret_fake_stack, const void *bottom, size_t size, void *fiber)
 {
     coil__asan_switch_begin(ret_fake_stack, bottom, size);
     coil__tsan_switch(fiber);
