@@ -76,7 +76,7 @@ static int end_when_cancelled(void *arg)
 
     leftovers->started++;
     leftovers->cancelled += coil_sleep(COIL_NEVER) == -ECANCELED;
-    coil_scope_enter_shield(&shield, COIL_SECONDS(1));
+    coil_scope_enter_shield(&shield, COIL_SECONDS(5));
     leftovers->cleaned += coil_sleep(COIL_US(10)) == 0;
     (void)coil_scope_leave(&shield);
     return 0;

@@ -238,7 +238,7 @@ FIBER_TEST(sched, zero_and_negative_sleeps_are_yields)
 }
 
 struct sleep_turn {
-    coil_time duration;
+    int64_t deadline;
     char *log;
     char name;
 };
@@ -246,7 +246,7 @@ struct sleep_turn {
 static int sleep_then_log(void *arg)
 {
     const struct sleep_turn *turn = arg;
-    const int result = coil_sleep(turn->duration);
+    const int result = coil_sleep(turn->deadline - coil_now());
 
     strncat(turn->log, &turn->name, 1);
     return result;
@@ -255,9 +255,11 @@ static int sleep_then_log(void *arg)
 FIBER_TEST(sched, sleepers_wake_in_the_order_of_their_deadlines)
 {
     char log[6] = "";
+    const int64_t start = coil_now() + COIL_MS(20); /* when all have begun to sleep */
     struct sleep_turn turns[] = {
-        {COIL_MS(9), log, 'e'}, {COIL_MS(1), log, 'a'}, {COIL_MS(5), log, 'c'},
-        {COIL_MS(7), log, 'd'}, {COIL_MS(3), log, 'b'},
+        {start + COIL_MS(4), log, 'e'}, {start + COIL_MS(0), log, 'a'},
+        {start + COIL_MS(2), log, 'c'}, {start + COIL_MS(3), log, 'd'},
+        {start + COIL_MS(1), log, 'b'},
     };
     coil_fiber *fibers[5];
 
@@ -304,7 +306,7 @@ FIBER_TEST(sched, equal_deadlines_fire_in_the_order_of_arming)
 FIBER_TEST(sched, a_sleeper_that_is_cancelled_leaves_no_timer)
 {
     char log[2] = "";
-    struct sleep_turn turn = {COIL_SECONDS(3600), log, 'x'};
+    struct sleep_turn turn = {coil_now() + COIL_SECONDS(3600), log, 'x'};
     coil_fiber *fiber = spawn_until_parked(sleep_then_log, &turn);
 
     cr_assert_neq(coil__timers_next(&coil__sched_this->timers), INT64_MAX);

@@ -208,7 +208,7 @@ FIBER_TEST(scope, an_inner_deadline_leaves_the_outer_scope_armed_and_silent)
     coil_scope outer;
     coil_scope inner;
 
-    coil_scope_enter(&outer, COIL_MS(20));
+    coil_scope_enter(&outer, COIL_MS(200));
     coil_scope_enter(&inner, COIL_MS(1));
     cr_assert_eq(coil_sleep(COIL_NEVER), -ETIMEDOUT);
     cr_assert(coil_scope_leave(&inner));
