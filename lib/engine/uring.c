@@ -151,6 +151,7 @@ static void init(struct coil__uring *uring)
 {
     uring->engine.ops = &uring_ops;
     coil__list_init(&uring->cancels);
+    coil__list_init(&uring->asked);
     coil__list_init(&uring->queue);
     coil__list_init(&uring->cancelled);
     coil__list_init(&uring->starved);

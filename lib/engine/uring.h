@@ -77,6 +77,7 @@ struct coil__uring {
     unsigned silent_count; /* completions of this turn that concern nobody outside */
 
     struct coil__list cancels;   /* CANCELLED, the kernel not asked yet */
+    struct coil__list asked;     /* CANCELLED, the kernel asked, no final completion yet */
     struct coil__list queue;     /* QUEUED */
     struct coil__list cancelled; /* FINISHED with -ECANCELED */
     struct coil__list starved;   /* FINISHED with -ENOBUFS */

@@ -10,7 +10,10 @@
  * Abilities that set-up cannot probe are found out here: a multishot request that fails with EINVAL
  * is tried again as a one-shot request, and only if that works was it the multishot.
  *
- * A cancel's own completion means nothing and is dropped: the target's is what everybody waits for.
+ * A cancel's own completion is dropped: the target's is what everybody waits for. But "no such
+ * request" may mean that the target was just then on its way between two queues of the kernel (a
+ * connect that is handed to a worker thread is). So it makes us ask again for every target that has
+ * been asked for and has not completed.
  */
 #include "engine/uring.h"
 
@@ -23,7 +26,7 @@ enum {
     ERRNO_INTERNAL_FIRST = 512,
 };
 
-/* The request goes back to its owner. Only a cancelled one can be in a list still. */
+/* The request goes back to its owner. Only a cancelled one is in a list still. */
 static inline void retire(struct coil__uring *uring, struct coil__request *request)
 {
     if (COIL_UNLIKELY(request->state == COIL__REQUEST_CANCELLED))
@@ -174,6 +177,8 @@ static inline void complete(struct coil__uring *uring, const struct io_uring_cqe
 
     if (COIL_UNLIKELY(data == COIL__URING_CANCEL)) {
         uring->silent_count++;
+        if (cqe->res == -ENOENT)
+            coil__list_splice_back(&uring->cancels, &uring->asked);
         return;
     }
     request = (void *)(uintptr_t)(data & ((UINT64_C(1) << COIL__URING_GENERATION_SHIFT) - 1));

@@ -207,7 +207,7 @@ bool coil__uring_refill(struct coil__uring *uring)
     struct coil__list *link;
 
     while ((link = coil__list_first(&uring->cancels)) != NULL) {
-        const struct coil__request *target = container_of(link, struct coil__request, link);
+        struct coil__request *target = container_of(link, struct coil__request, link);
         struct io_uring_sqe *sqe;
 
         if (is_full(uring))
@@ -216,6 +216,7 @@ bool coil__uring_refill(struct coil__uring *uring)
         io_uring_prep_cancel64(sqe, user_data_of(target), 0);
         sqe->user_data = COIL__URING_CANCEL;
         coil__list_remove(link);
+        coil__list_push_back(&uring->asked, link);
     }
     while ((link = coil__list_first(&uring->queue)) != NULL) {
         if (is_full(uring))
