@@ -373,31 +373,6 @@ FIBER_TEST(serve, a_stop_cancels_what_outlives_the_grace)
     cr_assert_eq(close(fd), 0);
 }
 
-FIBER_TEST(serve, connections_that_were_taken_before_the_stop_are_served)
-{
-    struct site site;
-    char text[16];
-    int fds[5];
-
-    site_open(&site, wait_for_line);
-    site.options.concurrency = 1;
-    site_start(&site);
-    for (int i = 0; i < 5; i++) {
-        fds[i] = dial(site.address);
-        write_text(fds[i], "line\n");
-    }
-    until_running(&site, 1);
-    /* At the limit connections are taken one at a time: put some into the queue by hand. */
-    coil_serve_stop(site.listener);
-    cr_assert_eq(site_end(&site), 0);
-    cr_assert_geq(site.served, 1);
-    for (int i = 0; i < 5; i++) {
-        if ((unsigned)i < site.served)
-            cr_assert_eq(read_fd(fds[i], text, sizeof text), 5);
-        cr_assert_eq(close(fds[i]), 0);
-    }
-}
-
 FIBER_TEST(serve, every_connection_that_the_kernel_handed_over_before_a_stop_is_served)
 {
     enum {
