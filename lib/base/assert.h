@@ -33,4 +33,7 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
  * register saving would otherwise grow for it. */
 #define COIL_COLD __attribute__((noinline, cold))
 
+/* On a function that must not have a frame of its own. */
+#define COIL_ALWAYS_INLINE inline __attribute__((always_inline))
+
 #endif

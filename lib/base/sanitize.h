@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/assert.h"
+
 #if defined(__has_feature)
 # if __has_feature(address_sanitizer)
 #  define COIL__WITH_ASAN 1
@@ -164,7 +166,7 @@ static inline void *coil__sanitize_fiber_this(void)
     return __tsan_get_current_fiber();
 }
 
-static inline __attribute__((always_inline)) void coil__tsan_switch(void *fiber)
+static COIL_ALWAYS_INLINE void coil__tsan_switch(void *fiber)
 {
     __tsan_switch_to_fiber(fiber, 0);
 }
@@ -198,8 +200,9 @@ static inline void coil__tsan_switch(void *fiber)
 /* To be called right before a switch to the stack [bottom, bottom + size), named `fiber` by TSan.
  * What belongs to the stack that is left goes to *ret_fake_stack; NULL there says that it is left
  * for good. */
-static inline __attribute__((always_inline)) void
-coil__sanitize_switch_begin(void **ret_fake_stack, const void *bottom, size_t size, void *fiber)
+static COIL_ALWAYS_INLINE void coil__sanitize_switch_begin(void **ret_fake_stack,
+                                                           const void *bottom, size_t size,
+                                                           void *fiber)
 {
     coil__asan_switch_begin(ret_fake_stack, bottom, size);
     coil__tsan_switch(fiber);

@@ -29,10 +29,10 @@ _Thread_local struct coil__sched *coil__sched_this
 
 /* ---- Switching ---- */
 
-/* Inlined by force, as is what it calls: TSan counts the entry of a function for the fiber that runs
- * and its exit for the one switched to. */
-static inline __attribute__((always_inline)) void *
-switch_to_next(struct coil__sched *sched, struct coil__tcb *next, bool is_last)
+/* Inlined by force, as is what it calls: TSan would count the entry of a function for the fiber
+ * that is left and its exit for the one that is continued. */
+static COIL_ALWAYS_INLINE void *switch_to_next(struct coil__sched *sched, struct coil__tcb *next,
+                                               bool is_last)
 {
     struct coil__tcb *self = sched->current;
     void **fake_stack =
