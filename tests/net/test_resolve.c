@@ -7,6 +7,7 @@
  */
 #include "net/resolve.h"
 
+#include <netinet/in.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -105,7 +106,9 @@ FIBER_TEST(resolve, a_name_gives_its_addresses_in_order_with_the_port)
 
     cr_assert_str_eq(answer.asked_host, "some.name");
     cr_assert_str_eq(text_of(&addrs[0]), "127.0.0.7:8080");
+    cr_assert_eq(addrs[0].length, sizeof(struct sockaddr_in));
     cr_assert_str_eq(text_of(&addrs[1]), "[::1]:8080");
+    cr_assert_eq(addrs[1].length, sizeof(struct sockaddr_in6));
     cr_assert_str_eq(text_of(&addrs[2]), "127.0.0.8:8080");
 }
 
