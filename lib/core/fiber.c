@@ -82,7 +82,7 @@ static void fiber_main(void *arg)
 
 static struct coil__tcb *make_tcb(struct coil__sched *sched, void *stack_top)
 {
-    const size_t offset = (sched->colour_next++ % COLOUR_COUNT) * CACHE_LINE;
+    const size_t offset = (size_t)(sched->colour_next++ % COLOUR_COUNT) * CACHE_LINE;
     const size_t size = (sizeof(struct coil__tcb) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     struct coil__tcb *tcb = (void *)((char *)stack_top - offset - size);
 
