@@ -92,7 +92,7 @@ static int script_open(const struct coil__engine_options *options, struct coil__
                        char *ret_why)
 {
     (void)options;
-    (void)ret_why;
+    ret_why[0] = '\0';
     script = (struct script){.engine.ops = &script_ops};
     *ret_engine = &script.engine;
     return 0;

@@ -24,6 +24,7 @@ struct death {
     bool report;
 };
 
+/* NOLINTNEXTLINE(misc-no-recursion): that is the point */
 static int recurse(volatile int *depth)
 {
     volatile char frame[512];
