@@ -175,11 +175,10 @@ bool coil__http_body_drain(coil_http_request *request)
     coil_scope scope;
     bool is_clear;
 
-    if (intake->is_done && intake->error == 0)
-        return true;
-    /* Whether a client that waits for a 100 in vain sends its body is anybody's guess. */
-    if (intake->error < 0 || intake->is_continue_due || intake->left > COIL__HTTP_DRAIN_MAX)
+    if (intake->error < 0)
         return false;
+    if (intake->is_done)
+        return true;
     coil_scope_enter(&scope, COIL_MS(COIL__HTTP_DRAIN_MS));
     is_clear = drop_rest(request);
     (void)coil_scope_leave(&scope);

@@ -7,7 +7,8 @@
  *
  * How the body ends is decided when the head is written, and with it whether the connection can go
  * on: not when the peer does not want to, the server stops, the length is unknown to HTTP/1.0, or
- * the request's body is still due and more than would be drained.
+ * the request's body is still due and more than would be drained, or waits for a 100 in vain: then
+ * whether it comes is anybody's guess.
  *
  * Invariant: bytes of a body go out only within its framing, so that a connection that goes on is
  * at a message boundary; whatever breaks that sets `is_broken`.

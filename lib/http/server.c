@@ -350,7 +350,8 @@ static int serve_connection(const struct coil__http_server *server, coil_stream 
             result = serve_burst(server, stream);
     } while (result > 0);
     coil__http_flush_or_cut(server, stream);
-    return result;
+    /* What interrupted the application, or the answer to it, is the caller's to know. */
+    return result < 0 ? result : coil_expired();
 }
 
 /* ---- Options ---- */

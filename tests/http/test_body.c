@@ -67,32 +67,33 @@ FIBER_TEST(http_body, a_large_body_arrives_whole)
     free(body);
 }
 
-static int answer_header_after_body(coil_http_request *request, void *arg)
+static int answer_head_after_body(coil_http_request *request, void *arg)
 {
     char dropped[64];
-    const char *value;
 
-    (void)arg;
     while (coil_http_read(request, dropped, sizeof dropped) > 0)
         continue;
-    value = coil_http_header(request, "x-late");
-    return coil_http_respond(request, 200, "text/plain", value, strlen(value));
+    cr_expect_str_eq(coil_http_header(request, "x-late"), "here");
+    cr_expect_str_eq(coil_http_method(request), "POST");
+    return answer_target(request, arg);
 }
 
-FIBER_TEST(http_body, the_head_outlives_the_reading_of_the_body)
+/* With so few buffers, the body overwrites the one that the head came in. */
+FIBER_TEST_WITH(http_body, the_head_outlives_the_reading_of_the_body,
+                (&(coil_options){.size = sizeof(coil_options), .buffer_count = 2}))
 {
     struct conversation conversation;
 
-    conversation_open(&conversation, answer_header_after_body, NULL, NULL);
+    conversation_open(&conversation, answer_head_after_body, NULL, NULL);
     say_text(&conversation, POST("X-Late: here\r\nContent-Length: 40000\r\n"));
     for (int i = 0; i < 40; i++) {
         char *part = repeat("0123456789", 100);
 
-        say(&conversation, part, 1000);
         until_parked(conversation.fiber);
+        say(&conversation, part, 1000);
         free(part);
     }
-    hear(&conversation, REPLY("4", "here"));
+    hear(&conversation, REPLY("2", "/p"));
 
     cr_assert_eq(conversation_end(&conversation), 0);
 }
@@ -360,6 +361,44 @@ FIBER_TEST(http_body, a_body_that_stays_away_is_408)
     assert_heard(heard, "HTTP/1.1 408 Request Timeout\r\n");
     assert_heard(heard, "\r\nConnection: close\r\n");
     free(heard);
+}
+
+struct late {
+    coil_event timed_out;
+    coil_event sent;
+};
+
+static int read_again_later(coil_http_request *request, void *arg)
+{
+    struct late *late = arg;
+    char byte;
+
+    while (coil_http_read(request, &byte, 1) > 0)
+        continue;
+    cr_assert_eq(coil_event_set(&late->timed_out, NULL), 0);
+    cr_assert_eq(coil_event_wait(&late->sent, NULL), 0);
+    cr_assert_eq(coil_http_read(request, &byte, 1), -ETIMEDOUT, "too late is too late");
+    return -EIO;
+}
+
+FIBER_TEST(http_body, bytes_that_come_after_the_deadline_are_not_read)
+{
+    coil_http_options options = COIL_HTTP_OPTIONS_INIT;
+    struct conversation conversation;
+    struct late late;
+
+    options.body_timeout = COIL_MS(20);
+    coil_event_init(&late.timed_out);
+    coil_event_init(&late.sent);
+    conversation_open(&conversation, read_again_later, &late, &options);
+    say_text(&conversation, POST("Content-Length: 10\r\n") "0123");
+    cr_assert_eq(coil_event_wait(&late.timed_out, NULL), 0);
+    say_text(&conversation, "456789");
+    cr_assert_eq(coil_event_set(&late.sent, NULL), 0);
+    hear_all(&conversation);
+
+    assert_heard(conversation.heard, "HTTP/1.1 408 ");
+    cr_assert_eq(conversation_end(&conversation), 0);
 }
 
 /* ---- Broken ---- */

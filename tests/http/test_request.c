@@ -42,6 +42,7 @@ FIBER_TEST(http_request, the_request_line_is_given_raw_and_decoded)
         {"GET http://h:80/a?b HTTP/1.1", "GET http://h:80/a?b /a2 b 11"},
         {"GET http://h HTTP/1.1", "GET http://h /1 - 11"},
         {"GET http://h?q HTTP/1.1", "GET http://h?q /1 q 11"},
+        {"GET http://h?a/b HTTP/1.1", "GET http://h?a/b /1 a/b 11"},
         {"OPTIONS * HTTP/1.1", "OPTIONS * *1 - 11"},
         {"CONNECT h:1 HTTP/1.1", "CONNECT h:1 h:13 - 11"},
         {"GET / HTTP/1.9", "GET / /1 - 11"},
@@ -59,6 +60,20 @@ FIBER_TEST(http_request, the_request_line_is_given_raw_and_decoded)
             cr_expect_str_eq(strstr(heard, "\r\n\r\n") + 4, rows[i].body, "%s", rows[i].line);
         free(heard);
     }
+}
+
+static int answer_query(coil_http_request *request, void *arg)
+{
+    const char *query = coil_http_query(request);
+
+    (void)arg;
+    return coil_http_respond(request, 200, "text/plain", query, strlen(query));
+}
+
+FIBER_TEST(http_request, a_query_ends_where_the_target_does)
+{
+    assert_converses(answer_query, NULL, "GET /?a=b HTTP/1.1\r\nHost: x\r\n\r\n",
+                     REPLY("3", "a=b"));
 }
 
 static int check_headers(coil_http_request *request, void *arg)

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "http/status.h"
@@ -302,6 +303,40 @@ FIBER_TEST(http_response, every_response_carries_the_present_date)
     cr_assert_eq(conversation_end(&conversation), 0);
 }
 
+FIBER_TEST(http_response, a_response_has_one_date)
+{
+    struct conversation conversation;
+    char heard[512] = "";
+
+    conversation_open(&conversation, set_own_date, NULL, NULL);
+    say_text(&conversation, GET("/"));
+    (void)coil_shutdown(conversation.client);
+    cr_assert_gt(coil_read_full(conversation.client, heard, sizeof heard - 1, NULL), 0);
+
+    assert_heard(heard, "\r\nDATE: mine\r\n");
+    assert_not_heard(heard, "\r\nDate: ");
+    cr_assert_eq(conversation_end(&conversation), 0);
+}
+
+FIBER_TEST(http_response, the_date_goes_with_the_time)
+{
+    struct conversation conversation;
+    char heard[512] = "";
+    char *second;
+
+    conversation_open(&conversation, answer_target, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        say_text(&conversation, GET("/"));
+        cr_assert_gt(coil_read(conversation.client, heard + strlen(heard), 200), 0);
+        cr_assert_eq(coil_sleep(COIL_MS(1100)), 0);
+    }
+    second = strstr(strstr(heard, "Date: ") + 1, "Date: ");
+
+    cr_assert_not_null(second);
+    cr_assert_neq(strncmp(strstr(heard, "Date: "), second, 35), 0, "%s", heard);
+    cr_assert_eq(conversation_end(&conversation), 0);
+}
+
 /* ---- Failures ---- */
 
 static int fail_at_once(coil_http_request *request, void *arg)
@@ -411,4 +446,78 @@ FIBER_TEST(http_response, a_client_that_leaves_in_the_middle_ends_the_connection
     coil_log_set(NULL, NULL);
     cr_assert(error == -EPIPE || error == -ECONNRESET, "%d", error);
     cr_assert_eq(logged, 0);
+}
+
+/* Fills the sockets between server and client, so that nothing more goes out. */
+static void stall(const struct conversation *conversation)
+{
+    const int fd = coil_stream_fd(conversation->server);
+    const int size = 4096; /* said by hand, it no longer grows */
+    char *junk = repeat("0123456789abcdef", 4096);
+    int refused_count = 0;
+
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    while (refused_count < 3) {
+        const bool is_refused = send(fd, junk, 65536, MSG_DONTWAIT) < 0;
+
+        refused_count = is_refused ? refused_count + 1 : 0;
+        cr_assert_eq(coil_sleep(is_refused ? COIL_MS(2) : 0), 0);
+    }
+    free(junk);
+}
+
+static int answer_and_close(coil_http_request *request, void *arg)
+{
+    coil_http_close(request);
+    return answer_target(request, arg);
+}
+
+FIBER_TEST(http_response, a_last_reply_that_nobody_takes_is_given_up)
+{
+    coil_http_options options = COIL_HTTP_OPTIONS_INIT;
+    struct conversation conversation;
+
+    options.write_timeout = COIL_MS(30);
+    conversation_open(&conversation, answer_and_close, NULL, &options);
+    stall(&conversation);
+    say_text(&conversation, GET("/"));
+
+    cr_assert_eq(coil_join(conversation.fiber, NULL), 0);
+    cr_assert_eq(conversation_end(&conversation), 0);
+}
+
+static int ignore_errors(coil_http_request *request, void *arg)
+{
+    char *piece = repeat("0123456789abcdef", 1000);
+    int result = coil_http_begin(request, 200, NULL, COIL_HTTP_UNKNOWN);
+
+    for (int i = 0; i < 100 && result == 0; i++)
+        result = coil_http_write(request, piece, 16000);
+    free(piece);
+    *(int *)arg = result;
+    return 0;
+}
+
+FIBER_TEST(http_response, a_body_with_a_piece_that_was_not_written_does_not_end_well)
+{
+    coil_http_options options = COIL_HTTP_OPTIONS_INIT;
+    struct conversation conversation;
+    static char piece[65536];
+    char last[5] = "";
+    ssize_t length;
+    int error = 0;
+
+    options.write_timeout = COIL_MS(30);
+    conversation_open(&conversation, ignore_errors, &error, &options);
+    stall(&conversation);
+    say_text(&conversation, GET("/"));
+    until_parked(conversation.fiber);
+    cr_assert_eq(coil_sleep(COIL_MS(100)), 0);
+    while ((length = coil_read(conversation.client, piece, sizeof piece)) > 0)
+        if (length >= 5)
+            memcpy(last, piece + length - 5, 5);
+
+    cr_assert_eq(error, -ETIMEDOUT);
+    cr_assert_neq(memcmp(last, "0\r\n\r\n", 5), 0, "the client takes it for whole");
+    cr_assert_eq(conversation_end(&conversation), 0);
 }

@@ -396,6 +396,11 @@ static int answer_when_allowed(coil_http_request *request, void *arg)
     return result < 0 ? result : answer_target(request, NULL);
 }
 
+static void note_failure_of(int result, void *arg)
+{
+    ((struct served *)arg)->failure = result;
+}
+
 static int serve_listener(void *arg)
 {
     struct served *served = arg;
@@ -407,6 +412,8 @@ static coil_fiber *start_serving(struct served *served)
 {
     *served = (struct served){.options = COIL_HTTP_OPTIONS_INIT, .serve = COIL_SERVE_OPTIONS_INIT};
     served->options.serve = &served->serve;
+    served->serve.failed = note_failure_of;
+    served->serve.grace = COIL_MS(200);
     coil_event_init(&served->begun);
     coil_event_init(&served->allowed);
     cr_assert_eq(coil_listen("127.0.0.1:0", NULL, &served->listener), 0);
@@ -488,6 +495,27 @@ FIBER_TEST(http_server, the_failure_of_an_application_reaches_the_hook_with_its_
     cr_assert_eq(served.failure, -EIO);
     cr_assert_eq(coil_close(client), 0);
     cr_assert_eq(join_and_drop(server), 0);
+    coil_listener_close(served.listener);
+}
+
+FIBER_TEST(http_server, what_outlives_the_grace_is_cancelled_and_reaches_the_hook)
+{
+    struct served served;
+    coil_fiber *server;
+    coil_stream *busy;
+    char byte;
+
+    server = start_serving(&served);
+    busy = connect_to(&served);
+    cr_assert_eq(coil_write(busy, GET("/a"), strlen(GET("/a"))), 0);
+    cr_assert_eq(coil_flush(busy), 0);
+    cr_assert_eq(coil_event_wait(&served.begun, NULL), 0);
+    coil_serve_stop(served.listener);
+    cr_assert_leq(coil_read(busy, &byte, 1), 0, "cut, without an answer");
+
+    cr_assert_eq(join_and_drop(server), 0);
+    cr_assert_eq(served.failure, -ECANCELED);
+    cr_assert_eq(coil_close(busy), 0);
     coil_listener_close(served.listener);
 }
 
