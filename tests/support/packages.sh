@@ -27,3 +27,18 @@ coil_install()
         DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
             install --no-install-recommends "${missing[@]}"
 }
+
+# Unpacks a package of Debian into .build/packages/NAME, unless it is there: for a program to be run
+# from there, without its service being installed and started. The caller installs what it needs.
+coil_unpack()
+{
+    local package=$1 target=.build/packages/$1 download=.build/packages/$1.download
+
+    [[ -d $target ]] && return 0
+    rm -rf "$download" && mkdir -p "$download" || return 1
+    (cd "$download" && apt-get -q -o APT::Sandbox::User=root download "$package") ||
+        { apt-get -q update && (cd "$download" &&
+            apt-get -q -o APT::Sandbox::User=root download "$package"); } || return 1
+    dpkg-deb -x "$download"/*.deb "$download/tree" && mv "$download/tree" "$target" &&
+        rm -rf "$download"
+}
