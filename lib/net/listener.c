@@ -22,7 +22,8 @@
 
 enum {
     QUEUE_MAX = 64,       /* accepted connections that nobody has asked for yet, then a pause */
-    QUEUE_SIZE_MIN = 128, /* a paused accept may still deliver what was under way */
+    QUEUE_SIZE_MIN = 128, /* a paused accept may still deliver what was under way; made by listen,
+                           * so that a connection is not lost to a shortage of memory */
     FD_RESERVE = 64,      /* descriptors left to the program when accepting turns careful */
 };
 
@@ -33,7 +34,7 @@ static const coil_time retry_delay_max = COIL_SECONDS(1);
 
 static bool grow_queue(coil_listener *listener)
 {
-    const size_t size = listener->queue_size ? listener->queue_size * 2 : QUEUE_SIZE_MIN;
+    const size_t size = listener->queue_size * 2;
     int *queue = coil__alloc(size * sizeof *queue);
 
     if (!queue)
@@ -210,7 +211,7 @@ static int accept_inside(coil_listener *listener, coil_stream **ret_stream)
         return fd;
     result = coil__stream_make(listener->sched, fd, ret_stream);
     if (result < 0)
-        enqueue(listener, fd); /* the connection is not lost to a shortage of memory */
+        enqueue(listener, fd); /* it waits for better times */
     return result;
 }
 
@@ -311,6 +312,7 @@ int coil_listen(const char *address, const coil_listen_options *options,
     coil_listen_options chosen = COIL_LISTEN_OPTIONS_INIT;
     struct coil__addr addr;
     coil_listener *listener;
+    int *queue;
     int result = coil__addr_parse(address, &addr);
 
     if (result < 0)
@@ -318,10 +320,10 @@ int coil_listen(const char *address, const coil_listen_options *options,
     if (options)
         memcpy(&chosen, options, options->size < sizeof chosen ? options->size : sizeof chosen);
     listener = coil__alloc(sizeof *listener);
-    if (!listener)
-        return -ENOMEM;
-    result = open_socket(&addr, address, &chosen);
+    queue = coil__alloc(QUEUE_SIZE_MIN * sizeof *queue);
+    result = listener && queue ? open_socket(&addr, address, &chosen) : -ENOMEM;
     if (result < 0) {
+        coil__free(queue);
         coil__free(listener);
         return result;
     }
@@ -330,6 +332,8 @@ int coil_listen(const char *address, const coil_listen_options *options,
         .sched = coil__sched(),
         .accept = {.request = {.kind = COIL__REQUEST_ACCEPT, .fd = result}, .event = accept_event},
         .retry = {.fire = retry},
+        .queue = queue,
+        .queue_size = QUEUE_SIZE_MIN,
         .fd_limit = fd_limit(),
         .is_near_limit = result >= fd_limit(),
         .keep_unix = chosen.keep_unix,

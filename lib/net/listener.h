@@ -29,7 +29,7 @@ struct coil_listener {
     struct coil__timer retry; /* armed after an error such as -EMFILE */
     coil_time retry_delay;    /* of the last error in a row, 0 after a success */
     int *queue;               /* accepted descriptors, a ring */
-    size_t queue_size;        /* a power of two, or 0 */
+    size_t queue_size;        /* a power of two */
     size_t queue_first;
     size_t queue_count;
     int fd_limit; /* descriptors from here on are nearly the last */
