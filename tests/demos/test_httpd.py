@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 HTTPD = None
@@ -96,6 +97,11 @@ def parse(reply):
 def run(*arguments):
     return subprocess.run([HTTPD, *map(str, arguments)], capture_output=True, text=True,
                           timeout=TIMEOUT)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Arguments(unittest.TestCase):
@@ -411,12 +417,33 @@ class Files(unittest.TestCase):
                 connection.recv(10)
         self.assertEqual(self.get("/file.txt")[0], 200)
         descriptors = f"/proc/{self.server.process.pid}/fd"
-        deadline = threading.Event()
         for _ in range(100):
             if len(os.listdir(descriptors)) < 20:
                 break
-            deadline.wait(0.1)
+            time.sleep(0.1)
         self.assertLess(len(os.listdir(descriptors)), 20, "descriptors are left open")
+
+
+class Shortage(unittest.TestCase):
+    def test_running_out_of_descriptors_is_survived_without_burning_a_core(self):
+        with tempfile.TemporaryDirectory() as root, contextlib.ExitStack() as stack:
+            (pathlib.Path(root) / "index.html").write_text("here")
+            prefix = ["prlimit", "--nofile=40:40"]
+            server = stack.enter_context(Server("--root", root, prefix=prefix))
+            crowd = [server.connect() for _ in range(100)]
+            for connection in crowd:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            before = cpu_seconds(server.process.pid)
+            time.sleep(1)
+            self.assertLess(cpu_seconds(server.process.pid) - before, 0.3)
+            # What the server could not take yet is answered as places become free.
+            statuses = []
+            for connection in crowd:
+                with connection:
+                    statuses.append(connection.recv(4096).split()[1])
+            self.assertLessEqual(set(statuses), {b"200", b"503"})
+            self.assertEqual(len(statuses), 100)
+            self.assertEqual(server.get("/")[2], b"here")
 
 
 class Stopping(unittest.TestCase):
