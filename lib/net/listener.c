@@ -227,8 +227,8 @@ int coil_accept(coil_listener *listener, coil_stream **ret_stream)
 
 /* ---- Opening ---- */
 
-/* A socket file that nobody listens on is a leftover of a process that ended without clean-up. The
- * probe is of another type, so that a listener that lives refuses it without seeing a connection. */
+/* A socket file that nobody listens on is a leftover of a process that ended without clean-up.
+ * The probe is of another type: a listener that lives refuses it without seeing a connection. */
 static void remove_stale(const struct coil__addr *addr)
 {
     const char *path = coil__addr_unix_path(addr);

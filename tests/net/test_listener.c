@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Listening and accepting: clear errors, no connection lost, and descriptors running out is a pause.
+/* Listening and accepting: clear errors, no connection lost, and a pause when descriptors run out.
  */
 #include <fcntl.h>
 #include <stdio.h>
