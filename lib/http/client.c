@@ -26,6 +26,7 @@ enum {
     HEAD_LIMIT = 512 * 1024, /* with the start line, what coil_peek() shows in one piece */
     INTERIM_MAX = 16,
     ADDRESS_EXTRA = 16, /* brackets, colon, port */
+    SKIP_MAX = 1024,    /* of a redirect's body: the usual note with a link */
     STATUS_SWITCHING = 101,
 };
 
@@ -289,6 +290,17 @@ static int make_response(coil_http_client *client, const char *base, const char 
     return 0;
 }
 
+/* A short body that nobody wants is read all the same, to keep the connection. */
+static void skip_body(coil_http_response *response)
+{
+    char bytes[SKIP_MAX];
+
+    if (response->length >= 0 && response->length <= SKIP_MAX) {
+        while (coil_http_response_read(response, bytes, sizeof bytes) > 0)
+            continue;
+    }
+}
+
 /* Returns where the response sends its reader, or NULL. */
 static const char *redirect_of(const coil_http_response *response)
 {
@@ -324,6 +336,7 @@ int coil_http_get(coil_http_client *client, const char *url, coil_http_response 
             *ret_response = response;
             return 0;
         }
+        skip_body(response);
         result = redirects-- > 0 ? make_response(client, response->url, location, &next) : -ELOOP;
         coil_http_response_close(response);
         if (result == 0)

@@ -250,14 +250,17 @@ const char *coil_http_response_url(const coil_http_response *response)
     return response->url;
 }
 
+static int lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* Whether both names are equal but for the case of ASCII letters. */
 static bool is_same_name(const char *a, const char *b)
 {
-    for (; *a && *b; a++, b++) {
-        const char lower_a = *a >= 'A' && *a <= 'Z' ? (char)(*a | 0x20) : *a;
-        const char lower_b = *b >= 'A' && *b <= 'Z' ? (char)(*b | 0x20) : *b;
-
-        if (lower_a != lower_b)
-            return false;
+    while (*a && lower(*a) == lower(*b)) {
+        a++;
+        b++;
     }
     return *a == *b;
 }
