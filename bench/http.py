@@ -231,6 +231,11 @@ def ratio(slices, name, key):
     return stats.median_interval([one[key] / other[key] for one, other in pairs])
 
 
+def latency(cell, value):
+    """wrk takes the latency of a batch apart wrongly: none is reported then."""
+    return f"{value:,.0f}" if cell["pipeline"] == 1 else "-"
+
+
 def report_cell(cell, slices):
     rows = []
     for name, taken in slices.items():
@@ -243,8 +248,7 @@ def report_cell(cell, slices):
                 f"{middle:.3f}",
                 f"{low:.3f}-{high:.3f}",
                 f"{median['throughput'] / 1000:,.0f}",
-                f"{median['p50_us']:,.0f}",
-                f"{median['p99_us']:,.0f}",
+                *(latency(cell, median[key]) for key in ("p50_us", "p99_us")),
             ]
         )
     head = ["server", "CPU ns/request", "ratio", "95 %", "1000/s", "p50 us", "p99 us"]
