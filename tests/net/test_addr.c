@@ -210,6 +210,8 @@ Test(addr, the_kernel_takes_and_gives_the_same_abstract_name)
     cr_assert_str_eq(text, "unix:", "without a name");
     (void)snprintf(name, sizeof name, "unix:@coil addr %d", (int)getpid());
     cr_assert_eq(coil__addr_parse(name, &addr), 0);
+    cr_assert_eq(addr.length, offsetof(struct sockaddr_un, sun_path) + strlen(name + 5),
+                 "a NUL at the end would be part of the name");
     cr_assert_eq(bind(fd, coil__addr_sockaddr(&addr), addr.length), 0);
     cr_assert_eq(coil__addr_format_local(fd, text, sizeof text), (int)strlen(name));
     cr_assert_str_eq(text, name);

@@ -507,7 +507,34 @@ FIBER_TEST(input, peek_gives_a_mebibyte_in_one_piece_and_refuses_a_byte_more)
     cr_assert_eq(coil_close(stream), 0);
 }
 
-FIBER_TEST(input, what_was_scanned_for_a_newline_is_remembered_rightly_across_consume_and_gather)
+FIBER_TEST(input, a_newline_is_found_in_bytes_that_were_gathered_behind_scanned_ones)
+{
+    enum {
+        LENGTH = 17000, /* more than a buffer */
+    };
+
+    coil_stream *stream;
+    const char *data;
+    coil_scope scope;
+    char *line = malloc(LENGTH + 10);
+    int fd;
+
+    stream_and_fd(&stream, &fd);
+    memset(line, 'x', LENGTH);
+    write_fd(fd, line, LENGTH);
+    coil_scope_enter(&scope, COIL_MS(10));
+    cr_assert_eq(coil_read_line(stream, line, LENGTH + 10), -ETIMEDOUT);
+    (void)coil_scope_leave(&scope);
+    write_text(fd, "\na\n");
+    cr_assert_eq(coil_peek(stream, LENGTH + 3, &data), LENGTH + 3);
+    cr_assert_eq(coil_read_line(stream, line, LENGTH + 10), LENGTH + 1);
+    assert_line(stream, "a\n");
+    cr_assert_eq(close(fd), 0);
+    cr_assert_eq(coil_close(stream), 0);
+    free(line);
+}
+
+FIBER_TEST(input, what_was_scanned_for_a_newline_is_remembered_rightly_across_consume)
 {
     coil_stream *stream;
     const char *data;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Listening and accepting: clear errors, no connection lost, and a pause when descriptors run out.
- */
+/* Listening and accepting: clear errors, no connection lost, a pause when descriptors run out. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -423,10 +422,24 @@ FIBER_TEST(listener, connections_that_nobody_asks_for_wait_and_are_all_served)
     coil_scope_enter(&scope, COIL_MS(1)); /* starts the standing order */
     cr_assert_eq(coil_accept(listener, &stream), -ETIMEDOUT);
     (void)coil_scope_leave(&scope);
+    /* The queue is turned a little, then overflows in one burst. */
+    for (int i = 0; i < 10; i++) {
+        fds[0] = dial(address);
+        cr_assert_eq(coil_accept(listener, &stream), 0);
+        cr_assert_eq(coil_close(stream), 0);
+        cr_assert_eq(close(fds[0]), 0);
+        if (i % 2)
+            continue;
+        fds[0] = dial(address);
+        while (listener->queue_count == 0)
+            coil_yield();
+        cr_assert_eq(coil_accept(listener, &stream), 0);
+        cr_assert_eq(coil_close(stream), 0);
+        cr_assert_eq(close(fds[0]), 0);
+    }
     for (int i = 0; i < COUNT; i++) {
         fds[i] = dial(address);
         write_fd(fds[i], &(char){(char)i}, 1);
-        coil_yield();
     }
     while (listener->is_active)
         coil_yield();

@@ -499,12 +499,6 @@ static void catch_signal(int number)
     caught = number;
 }
 
-static void until_done(const coil_fiber *fiber)
-{
-    while (fiber->tcb)
-        coil_yield();
-}
-
 FIBER_TEST(serve, sigterm_stops_gracefully_and_the_old_handlers_come_back)
 {
     struct sigaction action = {.sa_handler = catch_signal};
@@ -570,12 +564,24 @@ FIBER_TEST(serve, a_signal_stops_every_server_that_asked)
         site_start(&sites[i]);
     }
     cr_assert_eq(kill(getpid(), SIGTERM), 0);
-    until_done(sites[0].fiber);
-    until_done(sites[1].fiber);
-    cr_assert_not_null(sites[2].fiber->tcb);
     cr_assert_eq(site_end(&sites[0]), 0);
     cr_assert_eq(site_end(&sites[1]), 0);
+    cr_assert_not_null(sites[2].fiber->tcb);
     site_stop(&sites[2]);
+}
+
+FIBER_TEST(serve, a_server_that_ends_leaves_the_signals_to_those_that_still_watch)
+{
+    struct site sites[2];
+
+    for (int i = 0; i < 2; i++) {
+        site_open(&sites[i], echo);
+        sites[i].options.stop_on_signals = true;
+        site_start(&sites[i]);
+    }
+    site_stop(&sites[0]);
+    cr_assert_eq(kill(getpid(), SIGTERM), 0);
+    cr_assert_eq(site_end(&sites[1]), 0);
 }
 
 FIBER_TEST(serve, a_stop_without_a_signal_ends_the_watch_too)
