@@ -26,7 +26,7 @@
 enum {
     FIELDS_MIN = 256,
     FIELDS_MAX = 65536, /* of one response; clients take 8 to 64 KiB */
-    HEAD_SIZE = 256,    /* status line, Date, framing, Connection: at most 171 */
+    HEAD_SIZE = 256,    /* status line, Date, framing, Connection, Keep-Alive: at most 210 */
     HEAD_PIECES = 10,
     SLICE_MAX = 262144, /* what write_timeout is given for */
     NUMBER_SIZE = 20,
@@ -269,6 +269,26 @@ static void settle(coil_http_request *request, int status, int64_t length)
                         coil__slice_is(head->method, "CONNECT");
 }
 
+/* Says whether the connection goes on, where the version does not imply it, and for how long to
+ * whoever asked for it to go on. */
+static char *put_persistence(const coil_http_request *request, char *at)
+{
+    const struct coil__http_head *head = &request->parser.head;
+    const coil_time idle = request->server->options.idle_timeout;
+
+    if (request->is_last)
+        return put_text(at, "Connection: close\r\n");
+    if (head->version_minor > 0 &&
+        !coil__chars_equal_nocase(coil__http_header_find(head, "connection"), "keep-alive", 10))
+        return at;
+    at = put_text(at, "Connection: keep-alive\r\n");
+    if (idle == COIL_NEVER || idle < 0)
+        return at;
+    at = put_text(at, "Keep-Alive: timeout=");
+    at = put_number(at, (uint64_t)(idle / COIL_SECONDS(1)));
+    return put_text(at, "\r\n");
+}
+
 /* Builds what is not a piece of its own; returns its end. */
 static char *put_head(const coil_http_request *request, int status, char *at)
 {
@@ -294,11 +314,7 @@ static char *put_head(const coil_http_request *request, int status, char *at)
     } else if (outlet->framing == COIL__HTTP_FRAMED_CHUNKS && !outlet->is_mute) {
         at = put_text(at, "Transfer-Encoding: chunked\r\n");
     }
-    if (request->is_last)
-        at = put_text(at, "Connection: close\r\n");
-    else if (head->version_minor == 0)
-        at = put_text(at, "Connection: keep-alive\r\n");
-    return at;
+    return put_persistence(request, at);
 }
 
 /* Writes the head, and `len` bytes of body with it. */

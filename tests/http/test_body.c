@@ -150,12 +150,13 @@ FIBER_TEST(http_body, an_unread_body_is_not_taken_for_a_request)
     assert_converses(answer_target, NULL,
                      CHUNKED "18\r\nGET /tricksy HTTP/1.1\r\n\r\r\n0\r\n\r\n" PING,
                      REPLY("2", "/p") PONG);
-    assert_converses_open(answer_target, NULL,
-                          "PUT /1 HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 23\r\n\r\n"
-                          "GET /tricksy HTTP/1.1\r\n"
-                          "GET /2 HTTP/1.0\r\n\r\n",
-                          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n"
-                          "Content-Type: text/plain\r\n\r\n/1" REPLY_CLOSE("2", "/2"));
+    assert_converses_open(
+        answer_target, NULL,
+        "PUT /1 HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 23\r\n\r\n"
+        "GET /tricksy HTTP/1.1\r\n"
+        "GET /2 HTTP/1.0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n"
+        "Keep-Alive: timeout=60\r\nContent-Type: text/plain\r\n\r\n/1" REPLY_CLOSE("2", "/2"));
 }
 
 static int answer_ten(coil_http_request *request, void *arg)

@@ -51,7 +51,7 @@ FIBER_TEST(http_server, http_1_0_keeps_the_connection_when_asked_to)
 {
     const char *request = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     const char *reply = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n"
-                        "Content-Type: text/plain\r\n\r\n/";
+                        "Keep-Alive: timeout=60\r\nContent-Type: text/plain\r\n\r\n/";
     char *twice = repeat(reply, 2);
     struct conversation conversation;
 
@@ -64,6 +64,23 @@ FIBER_TEST(http_server, http_1_0_keeps_the_connection_when_asked_to)
 
     free(twice);
     cr_assert_eq(conversation_end(&conversation), 0);
+}
+
+FIBER_TEST(http_server, who_asks_to_keep_the_connection_is_told_for_how_long)
+{
+    const char *request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n";
+    coil_http_options options = COIL_HTTP_OPTIONS_INIT;
+
+    options.idle_timeout = COIL_MS(2500);
+    assert_converses(answer_target, &options, request,
+                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n"
+                     "Keep-Alive: timeout=2\r\nContent-Type: text/plain\r\n\r\n/");
+    options.idle_timeout = COIL_NEVER;
+    assert_converses(answer_target, &options, request,
+                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n"
+                     "Content-Type: text/plain\r\n\r\n/");
+    options.close_always = true;
+    assert_converses(answer_target, &options, request, REPLY_CLOSE("1", "/"));
 }
 
 FIBER_TEST(http_server, close_always_leaves_one_request_per_connection)
