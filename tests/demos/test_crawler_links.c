@@ -70,6 +70,7 @@ Test(crawler_links, every_kind_of_link_is_found, .timeout = 20)
     check("<base><a href=z><base href=y>", "z|=y|");
     check("<img srcset='a.png 1x, b.png 2x,c.png,  d.png 100w , e,f' src=g>",
           "a.png|b.png|c.png|d.png|e,f|g|");
+    check("<img srcset='a,, b 1x,, c'>", "a|b|c|");
     check("<img srcset=''><img srcset=' , ,'><img srcset='a,'><img srcset='a (x, 2x'>", "a|a|2x|");
 }
 
@@ -79,11 +80,13 @@ Test(crawler_links, what_only_looks_like_a_link_is_none, .timeout = 20)
     check("<!--><a href=a><!---><a href=b><!----><a href=c><!-- --!><a href=d>", "a|b|c|d|");
     check("<!--!><a href=a>--><a href=b><!-- -- > - -> <a href=c>--><a href=d>", "b|d|");
     check("<!--->--><a href=a><!-- --- --><a href=b><!----!><a href=c>", "a|b|c|");
+    check("<!-- --!--><a href=a><!-- --!x --><a href=b>", "a|b|");
     check("<!doctype html \"<a href=x>\"><a href=b><?php <a href=y>?><a href=c>", "b|c|");
     check("<script>'<a href=a>' </scrip> </scriptx> < /script></script ><a href=b>", "b|");
     check("<style><a href=a></style><title><a href=b></title/><textarea><a href=c></textarea\n>"
           "<script>a<b</<<</script><a href=d>",
           "d|");
+    check("<script></b><a href=a><script src=b></script><a href=c>", "c|");
     check("<script src=a><a href=b></SCRIPT><a href=c>", "a|c|");
     check("a < b href=c> <1 href=d> </a href=e> </ a href=f> <a:b href=g> <ab href=h>", "");
     check("<p href=a><a src=b><img href=c><a hrefs=d><a data-href=e><a title='href=f'>", "");
@@ -95,6 +98,7 @@ Test(crawler_links, attributes_are_read_as_browsers_do, .timeout = 20)
     check("<a\n\thref\n=\n\"a\"/><a/href=b/><a class=x href=c><a class='>' href=d>", "a|b/|c|d|");
     check("<a href='a\"b' title=\">\"><a href=\"c'd\"><a href=e'f\"g>", "a\"b|c'd|e'f\"g|");
     check("<a =href=a href=b><a href==c><a href=\"x\"href='y'>", "b|=c|x|y|");
+    check("<a href=x =y>", "x|");
     check("<a href=\"  a b\n\tc  \"><a href='\r\nd'>", "a bc|d|");
     check("<a href=\"a", "");
     check("<a href=a", "");
@@ -113,6 +117,7 @@ Test(crawler_links, character_references_are_decoded, .timeout = 20)
     check("<a href='a&#0;&#xd800;&#x110000;&#99999999999999999999;b'>",
           "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
           "b|");
+    check("<a href='&#4294967361;&#x100000041;'>", "\xef\xbf\xbd\xef\xbf\xbd|");
     check("<a href='&#0'><a href='&amp'><a href='&am'><a href='&'>", "\xef\xbf\xbd|&|&am|&|");
 }
 

@@ -8,6 +8,9 @@ COIL_PACKAGES_BUILD=(gcc libc6-dev binutils cmake ninja-build pkg-config liburin
 COIL_PACKAGES_TESTS=("${COIL_PACKAGES_BUILD[@]}" g++ libcriterion-dev clang libclang-rt-14-dev llvm
     clang-format clang-tidy python3)
 
+# To run the demos: what demos/expect.py and nginx, which is only unpacked, need.
+COIL_PACKAGES_DEMOS=("${COIL_PACKAGES_BUILD[@]}" python3 libpcre2-8-0 libssl3 zlib1g libcrypt1)
+
 # Installs those of the named packages that are not there yet. Needs root only if any is missing.
 coil_install()
 {
