@@ -10,8 +10,8 @@ files with html.parser and joining links with urllib. The crawl is right when it
 them once and for nothing else, got every file byte by byte, and got 404 for links to files that
 the site does not have: those are dead links of the site and reported as such.
 
-Prints one line of JSON with the numbers, and every difference on standard error. Exit status: 0 when
-there is none, 1 otherwise.
+Prints one line of JSON with the numbers, and every difference on standard error. Exit status: 0
+when there is none, 1 otherwise.
 """
 import html.parser
 import json
@@ -136,7 +136,8 @@ def main():
     print(json.dumps({
         "differences": differences, "expected": len(alive), "same": len(same),
         "expected_bytes": sum(file.stat().st_size for file in alive.values()),
-        "dead": sorted(urllib.parse.urlsplit(url).path for url in dead), "pages": summary["pages"], "bytes": summary["bytes"],
+        "dead": sorted(urllib.parse.urlsplit(url).path for url in dead),
+        "pages": summary["pages"], "bytes": summary["bytes"],
         "seconds": summary["seconds"], "pages_per_second": summary["pages_per_second"],
         "peak_rss_kib": summary["peak_rss_kib"]}))
     sys.exit(1 if differences else 0)
