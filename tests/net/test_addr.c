@@ -160,11 +160,11 @@ Test(addr, a_host_is_split_from_its_port)
     cr_assert_eq(port, 65535);
 
     memset(text, 'a', sizeof text);
-    (void)strcpy(text + COIL__HOST_SIZE - 1, ":80");
+    memcpy(text + COIL__HOST_SIZE - 1, ":80", sizeof ":80");
     cr_assert_eq(coil__addr_split(text, host, &port), 0);
     cr_assert_eq(strlen(host), COIL__HOST_SIZE - 1);
     memset(text, 'a', sizeof text);
-    (void)strcpy(text + COIL__HOST_SIZE, ":80");
+    memcpy(text + COIL__HOST_SIZE, ":80", sizeof ":80");
     cr_assert_eq(coil__addr_split(text, host, &port), -EINVAL);
 }
 

@@ -15,7 +15,7 @@ TestSuite(listener, .timeout = 30);
 
 static void make_directory(char path[64])
 {
-    (void)strcpy(path, "/tmp/coil_test_XXXXXX");
+    (void)snprintf(path, 64, "/tmp/coil_test_XXXXXX");
     cr_assert_not_null(mkdtemp(path));
 }
 

@@ -533,12 +533,13 @@ FIBER_TEST(net_faults, random_sizes_deadlines_cancels_and_closes_spoil_no_byte)
     (void)fprintf(stderr, "net_faults: COIL_TEST_SEED=%llu\n", (unsigned long long)seed);
     for (int i = 0; i < PAIRS; i++)
         pair_start(&pairs[i], i % 2 == 0);
-    for (int i = 0; i < PAIRS; i++)
-        if (pairs[i].is_doomed) {
-            (void)coil_fiber_ref(pairs[i].fibers[0]);
-            (void)coil_fiber_ref(pairs[i].fibers[3]);
-            cr_assert_eq(coil_spawn(doom, &pairs[i], &doomers[i]), 0);
-        }
+    for (int i = 0; i < PAIRS; i++) {
+        if (!pairs[i].is_doomed)
+            continue;
+        (void)coil_fiber_ref(pairs[i].fibers[0]);
+        (void)coil_fiber_ref(pairs[i].fibers[3]);
+        cr_assert_eq(coil_spawn(doom, &pairs[i], &doomers[i]), 0);
+    }
     for (int i = 0; i < PAIRS; i++) {
         pair_end(&pairs[i]);
         if (doomers[i])
