@@ -50,6 +50,7 @@ static bool grow_queue(coil_listener *listener)
 
 static void enqueue(coil_listener *listener, int fd)
 {
+    COIL_ASSERT(listener->queue_size > 0);
     if (listener->queue_count == listener->queue_size && !grow_queue(listener)) {
         coil__log(COIL_LOG_ERROR, "no memory to keep an accepted connection; it is closed");
         (void)close(fd);
