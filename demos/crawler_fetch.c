@@ -46,6 +46,8 @@ static void add_link(const char *text, bool is_base, void *arg)
 
     if (length == -ENOMEM) {
         result = -ENOMEM;
+    } else if (length == -ENAMETOOLONG) {
+        fetch->frontier->dropped++;
     } else if (length < 0) {
         return;
     } else if (is_base) {
@@ -149,6 +151,7 @@ int fetch_page(void *item)
         coil_scope_enter(&scope, page->crawl->arguments->timeout);
         page->failure = run(fetch);
         (void)coil_scope_leave(&scope);
+        fetch->frontier->dropped += fetch->links.too_long;
         free(fetch);
     }
     if (page->failure == 0 && page->status >= 400)

@@ -92,6 +92,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         (number * 2 + 1, number * 2 + 2), "text/html")
         elif self.path == "/wide":
             self.answer(200, b"".join(b"<a href=/slow/%d>" % n for n in range(300)), kind)
+        elif self.path == "/long":
+            self.answer(200, b"<a href=%s><a href=%s><a href=outside>" %
+                        (b"x" * 5000, b"\xe9" * 2000), "text/html")
         elif self.path == "/large":
             self.large(LARGE)
         elif self.path == "/short":
@@ -206,6 +209,28 @@ class CrawlerTest(unittest.TestCase):
         status, pages, _ = self.crawl_json("--recursive", "--concurrency", "7", self.url + "/wide")
         self.assertEqual(status, 0)
         self.assertEqual(self.paths(pages), ["/wide", *(f"/slow/{n}" for n in range(300))])
+
+    def test_links_that_are_too_long_are_counted_and_not_followed(self):
+        status, pages, summary = self.crawl_json("--recursive", self.url + "/long")
+        self.assertEqual(status, 0)
+        self.assertEqual(self.paths(pages), ["/long", "/outside"])
+        self.assertEqual(summary["dropped"], 2)
+
+    def test_progress_shows_on_a_terminal(self):
+        ours, its = os.openpty()
+        done = subprocess.Popen([CRAWLER, self.url + "/outside"], stdout=subprocess.DEVNULL,
+                                stderr=its)
+        os.close(its)
+        shown = b""
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+        except OSError:  # the terminal's other end is closed
+            pass
+        os.close(ours)
+        self.assertEqual(done.wait(timeout=60), 0)
+        self.assertIn(b"\r\x1b[K1 pages, 0 to go, 0 failed", shown)
+        self.assertRegex(shown, rb"\r\x1b\[K1 pages, 6 bytes")
 
     def test_a_page_that_never_comes_times_out_and_the_rest_goes_on(self):
         status, pages, summary = self.crawl_json("--timeout", "1", self.url + "/never",
