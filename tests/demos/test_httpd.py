@@ -227,6 +227,8 @@ class Greeting(unittest.TestCase):
                           for _ in range(20)]
                 for thread in others:
                     thread.start()
+                time.sleep(0.2)
+                self.assertEqual(results, [], "they wait for the first one to leave")
             for thread in others:
                 thread.join(TIMEOUT)
         self.assertEqual(results, [200] * 20)

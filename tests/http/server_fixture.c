@@ -3,6 +3,7 @@
 #include "http/server_fixture.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 static int serve(void *arg)
 {
@@ -15,8 +16,9 @@ static int serve(void *arg)
     return result;
 }
 
-void conversation_open(struct conversation *conversation, coil_http_app *app, void *arg,
-                       const coil_http_options *options)
+static void open_over(void (*make_pair)(coil_stream **, coil_stream **),
+                      struct conversation *conversation, coil_http_app *app, void *arg,
+                      const coil_http_options *options)
 {
     *conversation = (struct conversation){
         .app = app,
@@ -26,8 +28,24 @@ void conversation_open(struct conversation *conversation, coil_http_app *app, vo
         .ended = 1,
     };
     cr_assert_not_null(conversation->heard);
-    tcp_pair(&conversation->client, &conversation->server);
+    make_pair(&conversation->client, &conversation->server);
     conversation->fiber = spawn_until_parked(serve, conversation);
+}
+
+void conversation_open(struct conversation *conversation, coil_http_app *app, void *arg,
+                       const coil_http_options *options)
+{
+    open_over(tcp_pair, conversation, app, arg, options);
+}
+
+void conversation_open_stalled(struct conversation *conversation, coil_http_app *app, void *arg,
+                               const coil_http_options *options)
+{
+    static const char junk[4096];
+
+    open_over(stream_pair, conversation, app, arg, options);
+    while (send(coil_stream_fd(conversation->server), junk, sizeof junk, MSG_DONTWAIT) > 0)
+        continue;
 }
 
 void say(struct conversation *conversation, const char *bytes, size_t len)

@@ -31,6 +31,11 @@ struct conversation {
 void conversation_open(struct conversation *conversation, coil_http_app *app, void *arg,
                        const coil_http_options *options);
 
+/* The same over unix sockets, whose way to the client is filled with junk: nothing more goes out
+ * before the client reads. (TCP would go on squeezing some bytes through.) */
+void conversation_open_stalled(struct conversation *conversation, coil_http_app *app, void *arg,
+                               const coil_http_options *options);
+
 /* Writes `len` bytes, or a text, and has them sent. */
 void say(struct conversation *conversation, const char *bytes, size_t len);
 void say_text(struct conversation *conversation, const char *text);
