@@ -15,7 +15,8 @@ EXPECT = pathlib.Path(__file__).resolve().parents[2] / "demos" / "expect.py"
 URL = "http://127.0.0.1:1/"
 SITE = {
     "index.html": b"<a href='sub/'><a href='a b.txt?x=1'><a href='dead.html#x'>"
-                  b"<img srcset='i.png 2x'><a href='http://127.0.0.2:1/'><!-- <a href=unlinked> --><a href='mailto:x'>",
+                  b"<img srcset='i.png 2x'><a href='http://127.0.0.2:1/'>"
+                  b"<!-- <a href=unlinked> --><a href='mailto:x'>",
     "sub/index.html": b"<a href='../index.html'><a href='../../../sub/../%61%20b.txt'>",
     "a b.txt": b"<a href=unlinked>",
     "i.png": b"\x00\xff",
