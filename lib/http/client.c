@@ -323,7 +323,7 @@ int coil_http_get(coil_http_client *client, const char *url, coil_http_response 
     int result = make_response(client, NULL, url, &response);
 
     while (result == 0) {
-        coil_http_response *next;
+        coil_http_response *next = NULL;
         const char *location;
 
         result = get_once(client, response);

@@ -157,16 +157,17 @@ class CrawlerTest(unittest.TestCase):
 
     def test_plain_lines_have_status_bytes_seconds_and_url(self):
         status, out, err = self.crawl(self.url + "/outside", self.url + "/dead", "nonsense",
-                                      "https://127.0.0.1/", self.url + "/short")
+                                      "https://127.0.0.1/", self.url + "/short", self.url + "/dead")
         lines = [line.split(maxsplit=3) for line in out.splitlines()]
         self.assertEqual(status, 1)
-        self.assertEqual([line[0] for line in lines], ["200", "404", "0", "0", "200"])
-        self.assertEqual([line[1] for line in lines], ["6", "2", "0", "0", "3"])
+        self.assertEqual([line[0] for line in lines], ["200", "404", "0", "0", "200", "404"])
+        self.assertEqual([line[1] for line in lines], ["6", "2", "0", "0", "3", "2"])
         self.assertEqual([line[3] for line in lines], [
             self.url + "/outside", self.url + "/dead  HTTP status 404", "nonsense  not a URL",
-            "https://127.0.0.1/  only http:// is supported", self.url + "/short  Protocol error"])
-        self.assertRegex(err, r"^5 pages, 11 bytes, 4 failed, [\d.]+ s, \d+ pages/s, \d+ KiB\n")
-        self.assertIn("1  HTTP status 404\n", err)
+            "https://127.0.0.1/  only http:// is supported", self.url + "/short  Protocol error",
+            self.url + "/dead  HTTP status 404"])
+        self.assertRegex(err, r"^6 pages, 13 bytes, 5 failed, [\d.]+ s, \d+ pages/s, \d+ KiB\n")
+        self.assertIn("2  HTTP status 404\n", err)
         self.assertNotIn("\r", err, "no progress line unless on a terminal")
 
     def test_a_recursive_crawl_finds_every_page_once_and_ends(self):
