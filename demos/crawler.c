@@ -146,15 +146,17 @@ static int usage(FILE *out, int status)
     return status;
 }
 
-/* Reads a number from 1 to `max`. */
+/* Reads a number from 1 to `max`; `text` may be NULL. */
 static int read_number(const char *text, long max, long *ret_number)
 {
     char *end;
     long number;
 
+    if (!text)
+        return -EINVAL;
     errno = 0;
-    number = text ? strtol(text, &end, 10) : 0;
-    if (!text || errno || *end || end == text || number < 1 || number > max)
+    number = strtol(text, &end, 10);
+    if (errno || *end || end == text || number < 1 || number > max)
         return -EINVAL;
     *ret_number = number;
     return 0;
