@@ -35,7 +35,7 @@ static int echo_lines(coil_stream *client, void *arg)
             break;
     }
     if (length == -EMSGSIZE)
-        (void)coil_printf(client, "line too long: at most %zu bytes\n", sizeof line - 1);
+        return coil_printf(client, "line too long: at most %zu bytes\n", sizeof line - 1);
     return (int)length;
 }
 

@@ -2,7 +2,7 @@
 /* coil/base.h - what every other header of coil starts from.
  *
  * Results: a call that can fail returns >= 0 or a negative errno (-EINVAL, -ETIMEDOUT, ...), the
- * convention of io_uring's own completions. coil neither reads nor sets `errno`. Objects and
+ * convention of io_uring's own completions. They never travel in `errno`. Objects and
  * further results come through last parameters named ret_x, which stay untouched on failure.
  *
  * Time: coil_time is a duration in nanoseconds, relative to now, everywhere. COIL_NEVER is "no

@@ -52,15 +52,17 @@ COIL_API int coil_listener_address(const coil_listener *listener, char *ret_text
 COIL_API void coil_listener_close(coil_listener *listener);
 
 /** Serves one connection. The stream is closed when it returns. A negative result goes to the hook
- *  of the serve options; it does not end the server. */
+ *  of the serve options; it does not end the server. Without that hook it goes to the unhandled
+ *  hook (coil/fiber.h), unless it only says that the peer went away: -ECONNRESET, -EPIPE. */
 typedef int coil_handler(coil_stream *stream, void *arg);
 
 /** Options of coil_serve(); start from COIL_SERVE_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_serve_options {
-    size_t size;          /* set by the initialiser */
-    size_t concurrency;   /* connections served at a time: 100,000 */
-    coil_time grace;      /* for what is under way at a stop, then it is cancelled: 30 s */
-    bool stop_on_signals; /* SIGTERM and SIGINT stop gracefully, a second one without grace */
+    size_t size;             /* set by the initialiser */
+    size_t concurrency;      /* connections served at a time: 100,000 */
+    coil_time grace;         /* for what is under way at a stop, then it is cancelled: 30 s */
+    coil_time close_timeout; /* for sending what a handler left unsent, then it is dropped: 60 s */
+    bool stop_on_signals;    /* SIGTERM and SIGINT stop gracefully, a second one without grace */
     void (*failed)(int result, void *arg); /* told of handlers' negative results; arg as theirs */
 } coil_serve_options;
 
@@ -70,7 +72,8 @@ typedef struct coil_serve_options {
  }
 
 /** Accepts connections and runs @p handler(stream, @p arg) for each in a fiber of its own, until
- *  coil_serve_stop(), a signal if asked for, or an interruption; then stops gracefully.
+ *  coil_serve_stop() or a signal, if asked for; then stops gracefully. An interruption stops it
+ *  too, but cancels the handlers at once.
  *
  *  Parks until the last handler has returned. The listener stays the caller's, to be closed.
  *  Returns 0 after a stop; -ETIMEDOUT or -ECANCELED when interrupted; -EBUSY if it is already being
@@ -78,7 +81,8 @@ typedef struct coil_serve_options {
 COIL_API COIL_MUST_CHECK int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
                                         const coil_serve_options *options);
 
-/** Stops the coil_serve() of @p listener gracefully. Never parks; from any fiber of the run. */
+/** Stops the coil_serve() of @p listener gracefully, also one that has yet to begin: it returns at
+ *  once. What was accepted before is still served. Never parks; from any fiber of the run. */
 COIL_API void coil_serve_stop(coil_listener *listener);
 
 COIL_END_DECLS

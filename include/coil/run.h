@@ -18,7 +18,7 @@ COIL_BEGIN_DECLS
 /** Options of coil_run(); start from COIL_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_options {
     size_t size;           /* sizeof(coil_options), set by COIL_OPTIONS_INIT */
-    size_t stack_size;     /* usable bytes per fiber: 64 KiB; whole pages, at most 1 GiB */
+    size_t stack_size;     /* usable bytes per fiber: 64 KiB; whole pages, 16 KiB to 1 GiB */
     size_t fibers_max;     /* live fibers, then coil_spawn() is -EAGAIN: 1,000,000 */
     coil_time grace;       /* for the other fibers when main has returned: 5 s */
     unsigned sq_size;      /* io_uring: submission entries, 256 */

@@ -62,6 +62,18 @@ static void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
     coil__slab_put(&sched->handles, fiber);
 }
 
+/* The result is handed over: when a joiner runs, the handle may be gone with its last reference. */
+static void wake_joiners(struct coil_fiber *handle)
+{
+    const struct coil__tcb *joiner;
+
+    while ((joiner = coil__waitq_first(&handle->joiners)) != NULL) {
+        *(int *)joiner->wait_object = handle->result;
+        handle->is_collected = true;
+        coil__waitq_wake_one(&handle->joiners, 0);
+    }
+}
+
 static void fiber_main(void *arg)
 {
     struct coil__tcb *self = arg;
@@ -72,10 +84,15 @@ static void fiber_main(void *arg)
     handle->result = self->entry(self->arg);
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
+    if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
+        /* While it still is a fiber: the hook may park. */
+        report_unhandled(sched, handle);
+        handle->is_collected = true;
+    }
     handle->tcb = NULL;
     coil__list_remove(&handle->registry);
     sched->fiber_count--;
-    coil__waitq_wake_all(&handle->joiners, 0);
+    wake_joiners(handle);
     drop_reference(sched, handle);
     coil__sched_exit(self);
 }
@@ -166,6 +183,7 @@ int coil_spawn(int (*fn)(void *), void *arg, coil_fiber **ret_fiber)
 int coil_join(coil_fiber *fiber, int *ret_result)
 {
     struct coil__tcb *self = coil__self();
+    int value = 0;
     int result;
 
     if (fiber == self->handle)
@@ -174,14 +192,15 @@ int coil_join(coil_fiber *fiber, int *ret_result)
     if (result < 0)
         return result;
     if (fiber->tcb) {
-        /* The fiber's own reference is gone when the joiner wakes; the caller's is left. */
-        result = coil__waitq_park(&fiber->joiners, "join", fiber);
+        result = coil__waitq_park(&fiber->joiners, "join", &value);
         if (result < 0)
             return result;
+    } else {
+        value = fiber->result;
+        fiber->is_collected = true;
     }
-    fiber->is_collected = true;
     if (ret_result)
-        *ret_result = fiber->result;
+        *ret_result = value;
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "core/sched.h"
 
 enum {
@@ -19,9 +20,9 @@ static unsigned user_count;
 static struct sigaction previous_segv;
 static struct sigaction previous_bus;
 
-/* One per thread that asked; lives as long as the thread, so a late fault still finds it. */
-static _Thread_local char signal_stack[SIGNAL_STACK_SIZE]
-    __attribute__((aligned(16), tls_model("initial-exec")));
+/* One per thread that asked. Mapped: 16 KiB of thread-local storage would be taken from every
+ * thread of the program, and are more than dlopen(3) has to give. */
+static _Thread_local void *signal_stack __attribute__((tls_model("initial-exec")));
 
 static void write_text(const char *text)
 {
@@ -59,28 +60,45 @@ static void report(const struct coil__sched *sched, const void *address)
     write_text(" bytes of stack; move big arrays to the heap or raise coil_options.stack_size\n");
 }
 
+/* As if whoever was here before had been called by the kernel. */
+static void pass_on(int signal_number, siginfo_t *info, void *context)
+{
+    const struct sigaction *previous = signal_number == SIGBUS ? &previous_bus : &previous_segv;
+
+    if (previous->sa_flags & SA_SIGINFO) {
+        previous->sa_sigaction(signal_number, info, context);
+    } else if (previous->sa_handler != SIG_DFL && previous->sa_handler != SIG_IGN) {
+        previous->sa_handler(signal_number);
+    } else {
+        /* No function to call: returning repeats the fault under the default action. */
+        (void)sigaction(signal_number, previous, NULL);
+        if (info->si_code <= 0) /* from kill(2) or the like: nothing would repeat it */
+            (void)raise(signal_number);
+    }
+}
+
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
     const struct coil__sched *sched = coil__sched_this;
 
-    (void)context;
     if (sched)
         report(sched, info->si_addr);
-    /* Back to who was here before; returning repeats the fault under that handler. */
-    (void)sigaction(signal_number, signal_number == SIGBUS ? &previous_bus : &previous_segv, NULL);
-    if (info->si_code <= 0) /* from kill(2) or the like: nothing would repeat it */
-        (void)raise(signal_number);
+    pass_on(signal_number, info, context);
 }
 
 void coil__overflow_report_begin(void)
 {
-    const stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t present;
 
     /* A thread that has an alternate stack (a sanitizer's, say) keeps it. */
-    if (sigaltstack(NULL, &present) == 0 && (present.ss_flags & SS_DISABLE))
-        (void)sigaltstack(&stack, NULL);
+    if (sigaltstack(NULL, &present) == 0 && (present.ss_flags & SS_DISABLE)) {
+        signal_stack = coil__map(SIGNAL_STACK_SIZE);
+        stack.ss_sp = signal_stack;
+        if (signal_stack)
+            (void)sigaltstack(&stack, NULL);
+    }
     (void)sigemptyset(&action.sa_mask);
     (void)pthread_mutex_lock(&lock);
     if (user_count++ == 0) {
@@ -92,10 +110,17 @@ void coil__overflow_report_begin(void)
 
 void coil__overflow_report_end(void)
 {
+    const stack_t none = {.ss_flags = SS_DISABLE};
+
     (void)pthread_mutex_lock(&lock);
     if (--user_count == 0) {
         (void)sigaction(SIGSEGV, &previous_segv, NULL);
         (void)sigaction(SIGBUS, &previous_bus, NULL);
     }
     (void)pthread_mutex_unlock(&lock);
+    if (signal_stack) {
+        (void)sigaltstack(&none, NULL);
+        coil__unmap(signal_stack, SIGNAL_STACK_SIZE);
+        signal_stack = NULL;
+    }
 }

@@ -2,9 +2,9 @@
 /* Naming the fiber that overflows its stack (design D10). Opt-in: coil_options.report_overflow.
  *
  * A fault in a guard leaves no stack to report on, so the handler for SIGSEGV and SIGBUS runs on an
- * alternate stack of the thread. It writes one line with write(2) and then lets the fault happen
- * again under the handler that was there before, so debuggers, sanitizers and core dumps see it as
- * if nothing had been in between. Faults elsewhere go straight on.
+ * alternate stack of the thread. It writes one line with write(2) and then calls the handler that
+ * was there before, or lets the fault happen again under the default action, so sanitizers and core
+ * dumps see it as if nothing had been in between. Faults elsewhere go straight on.
  */
 #ifndef COIL_LIB_CORE_OVERFLOW_H
 #define COIL_LIB_CORE_OVERFLOW_H

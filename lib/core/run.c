@@ -13,10 +13,12 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "core/overflow.h"
 
 enum {
     FIBERS_MAX_DEFAULT = 1000000, /* 4.6 GB of stacks: beyond it a runaway spawn loop is likelier */
+    STACK_SIZE_MIN = 16 * 1024,   /* what coil's own rare paths (a log line) need, and a little */
     LEFTOVERS_NAMED = 10,         /* in the log; more would scroll the cause away */
     WHY_SIZE = 256,
 };
@@ -138,17 +140,27 @@ static int run_main(struct run *run, int (*main)(void *), void *arg, int *ret_re
     return 0;
 }
 
-static coil_options read_options(const coil_options *options)
+static int read_options(const coil_options *options, coil_options *ret_options)
 {
-    coil_options read = COIL_OPTIONS_INIT;
+    coil_options read;
 
-    if (options)
-        memcpy(&read, options, options->size < sizeof read ? options->size : sizeof read);
+    if (coil__options_read(&read, sizeof read, options) < 0) {
+        coil__log(COIL_LOG_ERROR, "coil_options without COIL_OPTIONS_INIT");
+        return -EINVAL;
+    }
+    if (read.stack_size > COIL__STACK_SIZE_MAX) {
+        coil__log(COIL_LOG_ERROR, "coil_options.stack_size is %zu, but at most %d can be",
+                  read.stack_size, COIL__STACK_SIZE_MAX);
+        return -EINVAL;
+    }
+    if (read.stack_size && read.stack_size < STACK_SIZE_MIN)
+        read.stack_size = STACK_SIZE_MIN;
     if (!read.fibers_max)
         read.fibers_max = FIBERS_MAX_DEFAULT;
     if (!read.grace)
         read.grace = grace_default;
-    return read;
+    *ret_options = read;
+    return 0;
 }
 
 static int open_engine(const coil_options *options, struct coil__engine **ret_engine)
@@ -171,18 +183,16 @@ static int open_engine(const coil_options *options, struct coil__engine **ret_en
 
 int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result)
 {
-    const coil_options chosen = read_options(options);
     struct coil__engine *engine = NULL;
+    coil_options chosen;
     struct run *run;
     int result;
 
     if (coil__sched_this)
         return -EBUSY;
-    if (chosen.stack_size > COIL__STACK_SIZE_MAX) {
-        coil__log(COIL_LOG_ERROR, "coil_options.stack_size is %zu, but at most %d can be",
-                  chosen.stack_size, COIL__STACK_SIZE_MAX);
-        return -EINVAL;
-    }
+    result = read_options(options, &chosen);
+    if (result < 0)
+        return result;
     run = coil__alloc(sizeof *run);
     if (!run)
         return -ENOMEM;
@@ -200,9 +210,14 @@ int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *r
     result = run_main(run, main, arg, ret_result);
     if (chosen.report_overflow)
         coil__overflow_report_end();
-    if (run->sched.fiber_count > 0) {
+    if (run->sched.fiber_count == 0 && engine->stats.active_count > 0)
+        coil__log(COIL_LOG_ERROR,
+                  "%llu requests are still with the kernel: a stream or a listener "
+                  "was not closed; coil_close(), coil_listener_close()",
+                  (unsigned long long)engine->stats.active_count);
+    if (run->sched.fiber_count > 0 || engine->stats.active_count > 0) {
         coil__sched_this = NULL;
-        return result; /* lost fibers: what they use stays */
+        return result; /* the kernel may still write to what is lost: all of it stays */
     }
 
     free_parts(&run->sched);

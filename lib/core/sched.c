@@ -19,10 +19,15 @@ enum {
      * without a system call costs some 5 ns), short enough for timers at a millisecond's grain. */
     BUDGET_PER_TURN = 1024,
 
+    /* The budget counts steps, not time, which is looked at after a slice of it (25 ns). */
+    BUDGET_PER_SLICE = 256,
+
     /* Parking calls that failed at once, in a row, before the fiber is named in the log: a loop
      * that ignores results should be found by its author. */
     FAILURES_REPORTED_AT = 10000,
 };
+
+static const coil_time turn_time = COIL_US(500);
 
 _Thread_local struct coil__sched *coil__sched_this
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -168,8 +173,17 @@ void coil__interrupt_if_due(struct coil__tcb *tcb)
 
 void coil__yield(struct coil__tcb *self)
 {
+    struct coil__sched *sched = self->sched;
+
+    /* Whoever was runnable has run since this fiber's last yield of the turn: now the loop's turn,
+     * or a fiber that computes and yields would keep I/O and timers waiting for the whole budget. */
+    if (self->yield_turn == sched->turn_count) {
+        sched->budget = 0;
+        sched->is_turn_over = true;
+    }
+    self->yield_turn = sched->turn_count;
     self->state = COIL__FIBER_READY;
-    coil__list_push_back(&self->sched->ready, &self->link);
+    coil__list_push_back(&sched->ready, &self->link);
     switch_away(self);
 }
 
@@ -240,6 +254,24 @@ static void run_posts(struct coil__sched *sched)
 
 /* ---- The loop ---- */
 
+/* Runs fibers until none is runnable, or the turn's steps or its time are used up. */
+static void run_turn(struct coil__sched *sched)
+{
+    int64_t started = 0;
+
+    for (int left = BUDGET_PER_TURN; left > 0; left -= BUDGET_PER_SLICE) {
+        sched->budget = BUDGET_PER_SLICE;
+        run_ready(sched);
+        if (coil__list_is_empty(&sched->ready) || sched->is_turn_over)
+            return;
+        coil__timers_fire(&sched->timers);
+        if (started == 0)
+            started = coil__clock_now();
+        else if (coil__clock_now() - started >= turn_time)
+            return;
+    }
+}
+
 int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg)
 {
     for (;;) {
@@ -247,10 +279,10 @@ int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void
         int result;
 
         sched->turn_count++;
-        sched->budget = BUDGET_PER_TURN;
+        sched->is_turn_over = false;
         run_posts(sched);
         coil__timers_fire(&sched->timers);
-        run_ready(sched);
+        run_turn(sched);
         if (is_over(arg))
             return 0;
 

@@ -62,6 +62,7 @@ struct coil__tcb {
     bool is_cancelled;
     bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
+    uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */
     int (*entry)(void *);
     void *arg;
@@ -112,7 +113,8 @@ struct coil__sched {
     /* Hot: touched at every switch. */
     struct coil__tcb *current; /* NULL while the loop runs */
     struct coil__list ready;
-    int budget;
+    int budget;        /* steps left of the slice */
+    bool is_turn_over; /* a fiber asked for the loop */
     void *loop_context;
     struct coil__engine *engine;
     struct coil__timers timers;

@@ -119,6 +119,7 @@ static void uring_close(struct coil__engine *engine)
         if (coil__uring_hand_over(uring, INT64_MAX) < 0)
             break;
         (void)coil__uring_reap(uring);
+        (void)coil__uring_report(uring);
     }
     coil__uring_buffers_close(uring);
     coil__uring_tear_down(uring);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -30,13 +31,18 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct watch watches[COIL__SIGNAL_WATCHES_MAX];
 static struct sigaction previous[SIGNALS_END];
 
+/* A handler on another thread may have read a slot that is being withdrawn: its eventfd is closed
+ * only when no handler runs, or the handler would write into whoever gets the number next. */
+static _Atomic(int) handlers_running;
+
 static void on_signal(int number)
 {
     const uint64_t one = 1;
     const int error = errno;
 
+    atomic_fetch_add(&handlers_running, 1);
     for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++) {
-        const int published = atomic_load_explicit(&watches[i].published, memory_order_acquire);
+        const int published = atomic_load(&watches[i].published);
 
         if (published && sigismember(&watches[i].signals, number) == 1) {
             const ssize_t written = write(published - 1, &one, sizeof one);
@@ -44,6 +50,7 @@ static void on_signal(int number)
             (void)written; /* full only if nobody has looked 2^64 - 2 times */
         }
     }
+    atomic_fetch_sub(&handlers_running, 1);
     errno = error;
 }
 
@@ -109,10 +116,12 @@ void coil__signal_unwatch(int watch)
     const sigset_t signals = watches[watch].signals;
 
     (void)pthread_mutex_lock(&lock);
-    atomic_store_explicit(&watches[watch].published, 0, memory_order_release);
+    atomic_store(&watches[watch].published, 0);
     for (int number = 1; number < SIGNALS_END; number++)
         if (sigismember(&signals, number) == 1 && !is_watched(number))
             (void)sigaction(number, &previous[number], NULL);
+    while (atomic_load(&handlers_running) > 0)
+        (void)sched_yield();
     (void)close(watches[watch].fd);
     (void)pthread_mutex_unlock(&lock);
 }

@@ -201,10 +201,24 @@ static void leave_wait(struct coil__tcb *tcb)
 }
 
 /* Whether an idle read ends now because the server stops. */
-static COIL_COLD bool is_drained(coil_stream *stream)
+bool coil__input_is_drained(coil_stream *stream)
 {
     return stream->is_draining && stream->is_idle && stream->input.length == 0 &&
            !stream->ops->input_is_waiting(stream);
+}
+
+/* An idle read while the server stops. True when it has ended; what the kernel has already taken
+ * from the socket comes before the order's end, which is awaited first. */
+static COIL_COLD bool end_idle(coil_stream *stream)
+{
+    if (stream->input.is_active) {
+        stream->ops->input_stop(stream);
+        return false;
+    }
+    if (!coil__input_is_drained(stream))
+        return false;
+    coil__input_end(stream, COIL__INPUT_DRAINED);
+    return true;
 }
 
 static int wait_unsettled(coil_stream *stream, size_t need)
@@ -216,10 +230,8 @@ static int wait_unsettled(coil_stream *stream, size_t need)
 
         if (stream->output.chunk)
             coil__output_push(stream);
-        if (COIL_UNLIKELY(stream->is_draining) && is_drained(stream)) {
-            coil__input_end(stream, COIL__INPUT_ENDED);
+        if (COIL_UNLIKELY(stream->is_draining) && stream->is_idle && end_idle(stream))
             return 0;
-        }
         if (COIL_UNLIKELY(input->lease_count >= COIL__LEASES_MAX)) {
             result = gather(stream, need);
             if (result < 0)
@@ -363,7 +375,7 @@ static ssize_t read_until(coil_stream *stream, char *buffer, size_t size, char d
 
         if (length == 0 && input->length >= size)
             return -EMSGSIZE;
-        if (length == 0 && input->status == COIL__INPUT_ENDED)
+        if (length == 0 && input->status > COIL__INPUT_OPEN)
             length = input->length;
         if (length == 0 && input->status != COIL__INPUT_OPEN)
             return end_of_input(stream);
@@ -434,7 +446,7 @@ static ssize_t peek(coil_stream *stream, size_t need, const char **ret_data)
     if (result < 0)
         return result;
     if (input->length == 0) {
-        if (input->status == COIL__INPUT_ENDED)
+        if (input->status > COIL__INPUT_OPEN)
             *ret_data = "";
         return end_of_input(stream);
     }

@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "net/stream.h"
 
 enum {
@@ -101,6 +102,8 @@ static void pause_accepting(coil_listener *listener)
 {
     coil_time delay = listener->retry_delay * 2;
 
+    if (listener->error)
+        return; /* stopped meanwhile: a timer would outlive the listener */
     if (delay < retry_delay_min)
         delay = retry_delay_min;
     if (delay > retry_delay_max)
@@ -310,7 +313,7 @@ static int fd_limit(void)
 int coil_listen(const char *address, const coil_listen_options *options,
                 coil_listener **ret_listener)
 {
-    coil_listen_options chosen = COIL_LISTEN_OPTIONS_INIT;
+    coil_listen_options chosen;
     struct coil__addr addr;
     coil_listener *listener;
     int *queue;
@@ -318,8 +321,9 @@ int coil_listen(const char *address, const coil_listen_options *options,
 
     if (result < 0)
         return result == -EDESTADDRREQ ? -EINVAL : result;
-    if (options)
-        memcpy(&chosen, options, options->size < sizeof chosen ? options->size : sizeof chosen);
+    result = coil__options_read(&chosen, sizeof chosen, options);
+    if (result < 0)
+        return result;
     listener = coil__alloc(sizeof *listener);
     queue = coil__alloc(QUEUE_SIZE_MIN * sizeof *queue);
     result = listener && queue ? open_socket(&addr, address, &chosen) : -ENOMEM;

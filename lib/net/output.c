@@ -146,6 +146,9 @@ static void hold(coil_stream *stream)
 static void release(coil_stream *stream)
 {
     stream->output.writer = NULL;
+    /* A reader that parked meanwhile has left its bytes to this writer. */
+    if (stream->input.is_parked && stream->output.chunk && !stream->output.error)
+        coil__output_push(stream);
     if (stream->closer)
         coil__stream_settle(stream);
 }
@@ -250,7 +253,8 @@ static int write_large(coil_stream *stream, const struct iovec *pieces, size_t c
     hold(stream);
     account(stream, &progress, 0); /* skips empty pieces at the front */
     result = send_directly(stream, &progress);
-    if (result < 0 && result != -ETIMEDOUT && result != -ECANCELED && !stream->is_closing)
+    /* An interruption, which can be tried again, is not the kernel's own -ETIMEDOUT. */
+    if (result < 0 && result != coil__scope_due(stream->output.writer) && !stream->is_closing)
         stream->output.error = result;
     else if (result < 0 && progress.taken > 0)
         stream->output.error = -EPIPE; /* cut in the middle: nobody can go on from here */

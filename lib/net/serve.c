@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/options.h"
 #include "io/signal.h"
 #include "net/listener.h"
 #include "net/stream.h"
@@ -25,6 +25,7 @@ enum {
 };
 
 static const coil_time grace_default = COIL_SECONDS(30);
+static const coil_time close_timeout_default = COIL_SECONDS(60);
 static const coil_time shortage_delay = COIL_MS(10);
 
 struct coil__server {
@@ -43,7 +44,7 @@ struct coil__server {
 struct connection {
     struct coil__list link;
     struct coil__server *server;
-    coil_stream *stream;
+    coil_stream *stream; /* NULL while it is being closed */
     coil_fiber *fiber;
 };
 
@@ -55,13 +56,26 @@ static void left(struct coil__server *server)
     (void)coil__waitq_wake_one(&server->idle, 0);
 }
 
+/* Tells of a handler's negative result; what nobody was told of is the fiber's result, for the
+ * unhandled hook. That a peer went away is no news to anybody. */
+static int report(const struct coil__server *server, int result)
+{
+    if (result >= 0)
+        return 0;
+    if (server->options.failed) {
+        server->options.failed(result, server->arg);
+        return 0;
+    }
+    return result == -ECONNRESET || result == -EPIPE ? 0 : result;
+}
+
 static int run_connection(void *arg)
 {
     coil_stream *stream = arg;
     struct coil__server *server = stream->server;
     struct connection connection = {.server = server, .stream = stream, .fiber = coil_self()};
+    coil_scope scope;
     int result;
-    int close_result;
 
     coil__list_push_back(&server->connections, &connection.link);
     if (server->is_draining)
@@ -71,14 +85,15 @@ static int run_connection(void *arg)
 
     result = server->handler(stream, server->arg);
 
+    /* The close may have to wait for a slow peer: within a bound, and a stop still cancels it. */
+    connection.stream = NULL;
+    coil_scope_enter(&scope, server->options.close_timeout);
+    (void)coil_close(stream);
+    (void)coil_scope_leave(&scope);
     coil__list_remove(&connection.link);
-    close_result = coil_close(stream);
-    if (result >= 0 && close_result < 0)
-        result = close_result;
-    if (result < 0 && server->options.failed)
-        server->options.failed(result, server->arg);
+    result = report(server, result);
     left(server);
-    return 0;
+    return result;
 }
 
 /* ---- Stopping ---- */
@@ -105,8 +120,12 @@ static void begin_drain(struct coil__server *server)
         return;
     server->is_draining = true;
     coil__listener_stop(server->listener, -ESHUTDOWN);
-    for (link = server->connections.next; link != &server->connections; link = link->next)
-        coil__stream_drain(container_of(link, struct connection, link)->stream);
+    for (link = server->connections.next; link != &server->connections; link = link->next) {
+        coil_stream *stream = container_of(link, struct connection, link)->stream;
+
+        if (stream)
+            coil__stream_drain(stream);
+    }
     coil__timer_arm(&server->listener->sched->timers, &server->grace,
                     coil__clock_deadline(server->options.grace));
 }
@@ -115,6 +134,8 @@ void coil_serve_stop(coil_listener *listener)
 {
     if (listener->server)
         begin_drain(listener->server);
+    else
+        coil__listener_stop(listener, -ESHUTDOWN);
 }
 
 /* Runs as a fiber beside the server: the first signal stops, the second one cancels. */
@@ -185,8 +206,7 @@ static int start_connection(struct coil__server *server, coil_stream *stream)
         }
         result = server->is_cancelling ? -ESHUTDOWN : coil_expired();
         if (result == 0)
-            result = server->running > 0 ? coil__waitq_park(&server->idle, "fiber", server)
-                                         : coil_sleep(shortage_delay);
+            result = coil_sleep(shortage_delay); /* others may end it, not only a connection */
         if (result < 0) {
             (void)coil_close(stream);
             return result;
@@ -260,7 +280,6 @@ int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
         .listener = listener,
         .handler = handler,
         .arg = arg,
-        .options = COIL_SERVE_OPTIONS_INIT,
         .grace = {.fire = grace_over},
     };
     struct stopper stopper = {.server = &server};
@@ -269,13 +288,15 @@ int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
 
     if (listener->server)
         return -EBUSY;
-    if (options)
-        memcpy(&server.options, options,
-               options->size < sizeof server.options ? options->size : sizeof server.options);
+    result = coil__options_read(&server.options, sizeof server.options, options);
+    if (result < 0)
+        return result;
     if (!server.options.concurrency)
         server.options.concurrency = CONCURRENCY_DEFAULT;
     if (!server.options.grace)
         server.options.grace = grace_default;
+    if (!server.options.close_timeout)
+        server.options.close_timeout = close_timeout_default;
     coil__list_init(&server.connections);
     coil__waitq_init(&server.idle);
 

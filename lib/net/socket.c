@@ -22,8 +22,14 @@ static void resume(coil_stream *stream)
     const struct coil__input *input = &stream->input;
 
     if (input->is_parked && input->status == COIL__INPUT_OPEN && !stream->is_aborted) {
-        const int result = stream->ops->input_start(stream);
+        int result = 0;
 
+        if (coil__input_is_drained(stream))
+            coil__input_end(stream, COIL__INPUT_DRAINED);
+        else if (input->lease_count >= COIL__LEASES_MAX)
+            coil__input_fail(stream, 0); /* gathers what is there, then waits for the rest */
+        else
+            result = stream->ops->input_start(stream);
         if (result < 0)
             coil__input_fail(stream, result);
     }

@@ -40,6 +40,12 @@ static void net_fini(struct coil__sched *sched, void *state)
     struct coil__net *net = state;
 
     (void)sched;
+    if (net->streams.live_count > 0) {
+        coil__log(COIL_LOG_WARNING, "%zu streams were not closed: coil_close()",
+                  net->streams.live_count);
+        net->streams.live_count = 0; /* the kernel has done with them: free them all the same */
+        net->chunks.live_count = 0;
+    }
     coil__slab_fini(&net->streams);
     coil__slab_fini(&net->chunks);
 }
@@ -188,6 +194,12 @@ static int send_rest(coil_stream *stream)
     return result;
 }
 
+/* Whether the peer may still be sending. */
+static bool is_peer_open(const coil_stream *stream)
+{
+    return stream->input.status == COIL__INPUT_OPEN || stream->input.status == COIL__INPUT_DRAINED;
+}
+
 /* Reads and drops what the peer still sends, within bounds, so that it can read the last reply
  * before a reset takes it away. */
 static void linger(coil_stream *stream)
@@ -198,6 +210,8 @@ static void linger(coil_stream *stream)
     if (stream->ops->output_end(stream) < 0)
         return;
     stream->is_draining = false;
+    if (stream->input.status == COIL__INPUT_DRAINED)
+        stream->input.status = COIL__INPUT_OPEN; /* a request may be crossing our end */
     coil_scope_enter(&scope, stream->linger_timeout);
     while (left > 0 && coil__checkpoint(coil__self()) == 0) {
         const size_t length = stream->input.length;
@@ -227,7 +241,7 @@ int coil_close(coil_stream *stream)
     stream->output.writer = coil__self();
 
     result = send_rest(stream);
-    if (result == 0 && stream->linger_bytes > 0 && stream->input.status == COIL__INPUT_OPEN)
+    if (result == 0 && stream->linger_bytes > 0 && is_peer_open(stream))
         linger(stream);
 
     stream->is_aborted = true;
@@ -253,9 +267,9 @@ void coil_stream_linger(coil_stream *stream, coil_time timeout, size_t bytes)
 void coil__stream_drain(coil_stream *stream)
 {
     stream->is_draining = true;
-    if (stream->is_idle && stream->input.is_parked && stream->input.length == 0 &&
-        !stream->ops->input_is_waiting(stream))
-        coil__input_end(stream, COIL__INPUT_ENDED);
+    /* resume() ends the read when the order has ended: until then, bytes may be on their way. */
+    if (stream->is_idle && stream->input.is_parked && stream->input.length == 0)
+        stream->ops->input_stop(stream);
 }
 
 /* ---- About ---- */

@@ -46,7 +46,8 @@ enum {
 /* input.status */
 enum {
     COIL__INPUT_OPEN = 0,
-    COIL__INPUT_ENDED = 1, /* negative: failed with that errno */
+    COIL__INPUT_ENDED = 1,   /* by the peer; negative: failed with that errno */
+    COIL__INPUT_DRAINED = 2, /* by a graceful stop; the peer may still send */
 };
 
 struct coil__server;
@@ -255,6 +256,9 @@ void coil__input_fail(coil_stream *stream, int error);
 /* For the close: drops all leases. Then: waits for more within `need`. */
 void coil__input_clear(coil_stream *stream);
 int coil__input_wait(coil_stream *stream, size_t need);
+
+/* Whether an idle read ends now because the server stops. Only while no order is under way. */
+COIL_COLD bool coil__input_is_drained(coil_stream *stream);
 
 /* Ends the parked reader's call with -EBADF. */
 void coil__input_evict(coil_stream *stream);

@@ -47,7 +47,7 @@ int coil_event_set(coil_event *event, void *value)
 
 int coil_event_fail(coil_event *event, int error)
 {
-    COIL_ASSERT(error < 0 && "an error is a negative errno");
+    COIL_ASSERT(error < 0 && error >= -4095 && "an error is a negative errno");
     return settle(event, NULL, error);
 }
 

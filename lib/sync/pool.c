@@ -89,6 +89,7 @@ static int task_main(void *arg)
     const int result = task->fn(task->arg);
     struct coil__tcb *lender = task->lender;
 
+    coil__self()->entry = NULL; /* what this fiber calls from now on, it calls as no member */
     coil__list_remove(&task->link);
     coil__slab_put(&pool->task_slab, task);
     if (lender)

@@ -25,13 +25,20 @@ class Server:
         if not match:
             raise AssertionError(f"{line!r}: {self.process.communicate(timeout=TIMEOUT)}")
         self.address = match[1]
+        self.is_stopping = False
+
+    def stop(self):
+        """Sends SIGTERM, once: a second one would cut the graceful stop short."""
+        if not self.is_stopping:
+            self.process.send_signal(signal.SIGTERM)
+        self.is_stopping = True
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *_):
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.stop()
         try:
             _, errors = self.process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
