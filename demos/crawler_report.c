@@ -33,6 +33,8 @@ static void failure_text(int failure, char *text, size_t size)
         (void)snprintf(text, size, "HTTP status %d", failure);
     else if (failure == -EPROTONOSUPPORT)
         (void)snprintf(text, size, "only http:// is supported");
+    else if (failure == -ENXIO)
+        (void)snprintf(text, size, "no such host");
     else if (failure == -EINVAL)
         (void)snprintf(text, size, "not a URL");
     else
