@@ -6,80 +6,9 @@
 #include <unistd.h>
 
 #include "net/listener.h"
-#include "net/net_fixture.h"
+#include "net/serve_fixture.h"
 
 TestSuite(serve, .timeout = 60);
-
-/* ---- A server and what it has seen ---- */
-
-struct site {
-    coil_listener *listener;
-    coil_serve_options options;
-    coil_handler *handler;
-    char address[COIL_ADDRESS_SIZE];
-    coil_fiber *fiber;
-    unsigned running;
-    unsigned running_max;
-    unsigned served;
-    unsigned failed;
-    int failure; /* the last one */
-};
-
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return coil_serve(site->listener, site->handler, site, &site->options);
-}
-
-static void site_open(struct site *site, coil_handler *handler)
-{
-    *site = (struct site){.options = COIL_SERVE_OPTIONS_INIT, .handler = handler};
-    cr_assert_eq(coil_listen("127.0.0.1:0", NULL, &site->listener), 0);
-    cr_assert_gt(coil_listener_address(site->listener, site->address, sizeof site->address), 0);
-}
-
-static void site_start(struct site *site)
-{
-    site->fiber = spawn_until_parked(serve, site);
-}
-
-/* Joins the server and returns its result. */
-static int site_end(struct site *site)
-{
-    const int result = join_and_drop(site->fiber);
-
-    cr_assert_eq(site->running, 0, "it returns after its last handler");
-    coil_listener_close(site->listener);
-    return result;
-}
-
-static void site_stop(struct site *site)
-{
-    coil_serve_stop(site->listener);
-    cr_assert_eq(site_end(site), 0);
-}
-
-static void note_failure(int result, void *arg)
-{
-    struct site *site = arg;
-
-    site->failed++;
-    site->failure = result;
-}
-
-static void came(struct site *site)
-{
-    site->running++;
-    if (site->running > site->running_max)
-        site->running_max = site->running;
-}
-
-static void went(struct site *site)
-{
-    site->running--;
-    site->served++;
-}
 
 /* ---- Handlers ---- */
 
@@ -163,12 +92,6 @@ static void serve_clients(struct site *site, int count)
         cr_assert_eq(join_and_drop(fibers[i]), 0, "client %d", i);
     free(clients);
     free(fibers);
-}
-
-static void until_running(const struct site *site, unsigned count)
-{
-    while (site->running != count)
-        coil_yield();
 }
 
 /* ---- The limit ---- */
@@ -429,7 +352,7 @@ static int serve_for_20_ms(void *arg)
     int result;
 
     coil_scope_enter(&scope, COIL_MS(20));
-    result = serve(arg);
+    result = site_serve(arg);
     cr_assert(coil_scope_leave(&scope));
     return result;
 }
