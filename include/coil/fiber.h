@@ -74,8 +74,8 @@ COIL_API void coil_yield(void);
  *  Returns 0, -ETIMEDOUT or -ECANCELED. Like eventlet.sleep(). */
 COIL_API int coil_sleep(coil_time duration);
 
-/** Called with a fiber that ended with a negative @p result that nobody can collect: on that fiber's
- *  own stack, where it may park, or on the caller's of the coil_fiber_unref() that let it go. */
+/** Called with a fiber that ended with a negative @p result that nobody can collect: on that
+ *  fiber's own stack, where it may park, or by the coil_fiber_unref() that let it go. */
 typedef void coil_unhandled_hook(const coil_fiber *fiber, int result, void *arg);
 
 /** Sends results that nobody can collect to @p hook; NULL restores the default, a line in the log.

@@ -56,6 +56,7 @@ typedef struct coil_http_options {
     uint64_t body_max;               /* bytes of a request's body, beyond it 413: 1 MiB */
     const char *server_name;         /* value of the Server header; NULL for none (the default) */
     bool close_always;               /* one request per connection */
+    unsigned body_rate_min;          /* bytes a second of a request's body, beside body_timeout: 500 */
 } coil_http_options;
 
 #define COIL_HTTP_OPTIONS_INIT      \

@@ -181,6 +181,20 @@ static int open_engine(const coil_options *options, struct coil__engine **ret_en
     return result;
 }
 
+/* Fibers that outlived the grace (which have been named), or what main forgot to close. */
+static bool is_something_lost(const struct coil__sched *sched)
+{
+    const uint64_t requests = sched->engine->stats.active_count;
+
+    if (sched->fiber_count == 0 && requests > 0) {
+        coil__log(COIL_LOG_ERROR,
+                  "%llu requests are still with the kernel: a stream or a listener was not closed; "
+                  "coil_close(), coil_listener_close()",
+                  (unsigned long long)requests);
+    }
+    return sched->fiber_count > 0 || requests > 0;
+}
+
 int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result)
 {
     struct coil__engine *engine = NULL;
@@ -210,12 +224,7 @@ int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *r
     result = run_main(run, main, arg, ret_result);
     if (chosen.report_overflow)
         coil__overflow_report_end();
-    if (run->sched.fiber_count == 0 && engine->stats.active_count > 0)
-        coil__log(COIL_LOG_ERROR,
-                  "%llu requests are still with the kernel: a stream or a listener "
-                  "was not closed; coil_close(), coil_listener_close()",
-                  (unsigned long long)engine->stats.active_count);
-    if (run->sched.fiber_count > 0 || engine->stats.active_count > 0) {
+    if (is_something_lost(&run->sched)) {
         coil__sched_this = NULL;
         return result; /* the kernel may still write to what is lost: all of it stays */
     }

@@ -175,8 +175,8 @@ void coil__yield(struct coil__tcb *self)
 {
     struct coil__sched *sched = self->sched;
 
-    /* Whoever was runnable has run since this fiber's last yield of the turn: now the loop's turn,
-     * or a fiber that computes and yields would keep I/O and timers waiting for the whole budget. */
+    /* Whoever was runnable has run since this fiber's last yield of the turn: now the loop, or a
+     * fiber that computes and yields would keep I/O and timers waiting for the whole budget. */
     if (self->yield_turn == sched->turn_count) {
         sched->budget = 0;
         sched->is_turn_over = true;

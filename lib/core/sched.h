@@ -18,8 +18,8 @@
  * -ETIMEDOUT or -ECANCELED, whichever the fiber's scopes say at that time.
  *
  * Invariants: a control block's link is in the ready queue (READY), in at most one wait queue
- * (PARKED) or in no list; `interrupt` is set only while PARKED; interrupts is 0 iff neither a scope in
- * the chain has expired nor the fiber is cancelled.
+ * (PARKED) or in no list; `interrupt` is set only while PARKED; interrupts is 0 iff neither a scope
+ * in the chain has expired nor the fiber is cancelled.
  */
 #ifndef COIL_LIB_CORE_SCHED_H
 #define COIL_LIB_CORE_SCHED_H

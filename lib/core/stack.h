@@ -52,8 +52,8 @@ struct coil__stacks {
     enum coil__guard_kind guard; /* what the last new stack got */
 };
 
-/* `usable_size` (at most COIL__STACK_SIZE_MAX) is rounded up to whole pages; 0 is the default of 64 KiB, 256 KiB
- * under ASan. Maps nothing yet. */
+/* `usable_size` (at most COIL__STACK_SIZE_MAX) is rounded up to whole pages; 0 is the default of
+ * 64 KiB, 256 KiB under ASan. Maps nothing yet. */
 void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size);
 
 /* Unmaps everything; all stacks must have been given back. */

@@ -21,13 +21,13 @@
 #define FIBER_TEST(suite, name) FIBER_TEST_WITH(suite, name, NULL)
 
 /* With coil_options: FIBER_TEST_WITH(net, few_buffers, (&(coil_options){...})). */
-#define FIBER_TEST_WITH(suite, name, options)                                                      \
-    static void suite##_##name##_body(void);                                                       \
-    Test(suite, name, .timeout = 60)                                                               \
-    {                                                                                              \
-        fiber_test_run(suite##_##name##_body, options);                                            \
-    }                                                                                              \
-    static void suite##_##name##_body(void)
+#define FIBER_TEST_WITH(suite, name, options)     \
+ static void suite##_##name##_body(void);         \
+ Test(suite, name, .timeout = 60)                 \
+ {                                                \
+  fiber_test_run(suite##_##name##_body, options); \
+ }                                                \
+ static void suite##_##name##_body(void)
 
 void fiber_test_run(void (*body)(void), const coil_options *options);
 
