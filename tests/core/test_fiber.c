@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Fibers: spawn, join, handles, cancellation, names, the unhandled hook and the limit of fibers.
+/* Fibers: spawn, join, handles, cancellation, names and the limit of fibers.
  *
- * What concerns time and turns (yield, sleep, fairness) is in test_sched.c.
+ * What concerns time and turns (yield, sleep, fairness) is in test_sched.c, results that nobody
+ * collects in test_unhandled.c.
  */
 #include "support/fiber_test.h"
 
@@ -90,6 +91,28 @@ FIBER_TEST(fiber, every_joiner_gets_the_result_also_late_ones_and_twice)
     cr_assert_eq(coil_join(target, &result), 0);
     cr_assert_eq(result, ANSWER);
     coil_fiber_unref(target);
+}
+
+static int sleep_and_answer(void *arg)
+{
+    (void)arg;
+    cr_assert_eq(coil_sleep(COIL_MS(1)), 0);
+    return ANSWER;
+}
+
+/* The one that drops the only reference runs first, so the other's handle is gone. */
+FIBER_TEST(fiber, a_joiner_gets_the_result_after_another_joiner_dropped_the_handle)
+{
+    struct joining joining = {0};
+    coil_fiber *joiner;
+
+    cr_assert_eq(coil_spawn(sleep_and_answer, NULL, &joining.target), 0);
+    cr_assert_eq(coil_spawn(join_target, &joining, &joiner), 0);
+    cr_assert_eq(join_and_drop(joining.target), ANSWER);
+    cr_assert_eq(join_and_drop(joiner), 0);
+
+    cr_assert_eq(joining.status, 0);
+    cr_assert_eq(joining.result, ANSWER);
 }
 
 FIBER_TEST(fiber, a_fibers_own_failure_is_its_result_and_not_the_status_of_join)
@@ -412,107 +435,7 @@ FIBER_TEST(fiber, a_cancellation_stays)
     cr_assert_eq(join_and_drop(fiber), 100);
 }
 
-/* ---- Results that nobody can collect ---- */
-
-struct reports {
-    int count;
-    int result;
-    uint64_t id;
-};
-
-static void count_report(const coil_fiber *fiber, int result, void *arg)
-{
-    struct reports *reports = arg;
-
-    reports->count++;
-    reports->result = result;
-    reports->id = coil_fiber_id(fiber);
-}
-
-FIBER_TEST(fiber, a_detached_fibers_failure_is_reported)
-{
-    struct reports reports = {0};
-    int number = -EPIPE;
-
-    coil_unhandled_set(count_report, &reports);
-    cr_assert_eq(coil_spawn(return_number, &number, NULL), 0);
-    coil_yield();
-
-    cr_assert_eq(reports.count, 1);
-    cr_assert_eq(reports.result, -EPIPE);
-    cr_assert_eq(reports.id, coil_fiber_id(coil_self()) + 1);
-}
-
-FIBER_TEST(fiber, a_failure_behind_a_dropped_handle_is_reported_once)
-{
-    struct reports reports = {0};
-    int number = -EPIPE;
-    coil_fiber *fiber;
-
-    coil_unhandled_set(count_report, &reports);
-    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
-    coil_fiber_unref(fiber);
-    coil_yield();
-    cr_assert_eq(reports.count, 1, "dropped before the end");
-
-    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
-    coil_yield();
-    cr_assert_eq(reports.count, 1, "somebody may still join");
-    coil_fiber_unref(fiber);
-    cr_assert_eq(reports.count, 2, "dropped after the end, not joined");
-}
-
-FIBER_TEST(fiber, what_was_collected_or_cancelled_or_good_is_not_reported)
-{
-    struct reports reports = {0};
-    int numbers[] = {-EPIPE, -ECANCELED, 0, 5};
-    coil_fiber *fiber;
-
-    coil_unhandled_set(count_report, &reports);
-    cr_assert_eq(coil_spawn(return_number, &numbers[0], &fiber), 0);
-    cr_assert_eq(join_and_drop(fiber), -EPIPE);
-    for (int i = 1; i < 4; i++)
-        cr_assert_eq(coil_spawn(return_number, &numbers[i], NULL), 0);
-    coil_yield();
-
-    cr_assert_eq(reports.count, 0);
-}
-
-struct last_message {
-    int count;
-    char text[200];
-};
-
-static void keep_message(coil_log_level level, const char *message, void *arg)
-{
-    struct last_message *last = arg;
-
-    (void)level;
-    last->count++;
-    strncpy(last->text, message, sizeof last->text - 1);
-}
-
-FIBER_TEST(fiber, without_a_hook_a_failure_is_a_line_in_the_log)
-{
-    struct last_message last = {0};
-    struct reports reports = {0};
-    int number = -EPIPE;
-    coil_fiber *fiber;
-
-    coil_unhandled_set(count_report, &reports);
-    coil_unhandled_set(NULL, NULL);
-    coil_log_set(keep_message, &last);
-    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
-    coil_fiber_name_set(fiber, "broken");
-    coil_fiber_unref(fiber);
-    coil_yield();
-    coil_log_set(NULL, NULL);
-
-    cr_assert_eq(last.count, 1);
-    cr_assert_not_null(strstr(last.text, "'broken'"));
-    cr_assert_not_null(strstr(last.text, coil_strerror(-EPIPE)));
-    cr_assert_eq(reports.count, 0);
-}
+/* ---- Memory ---- */
 
 static int wait_for_burst_end(void *arg)
 {

@@ -5,6 +5,7 @@
  * Each case dies in a child process. Under ASan, which has a handler of its own, the death is an
  * exit with its report instead of SIGSEGV, seen by us as any failure.
  */
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -218,4 +219,48 @@ Test(overflow, handlers_are_installed_only_on_request_and_taken_away_again, .tim
     cr_assert_neq(during.segv.sa_handler, before.segv.sa_handler);
     cr_assert_neq(during.bus.sa_handler, before.bus.sa_handler);
     cr_assert(are_same(&before, &after));
+}
+
+/* ---- A handler that recovers ---- */
+
+static sigjmp_buf recovery;
+static volatile sig_atomic_t recovery_count;
+
+static void recover_once(int signal_number)
+{
+    if (recovery_count++ > 0)
+        say_and_exit(signal_number);
+    siglongjmp(recovery, 1);
+}
+
+static int recover_then_overflow(void *arg)
+{
+    struct sigaction now;
+
+    if (sigsetjmp(recovery, 1) == 0)
+        return follow_a_wild_pointer(arg);
+    child_check(sigaction(SIGSEGV, NULL, &now) == 0, "sigaction");
+    child_check(now.sa_handler != recover_once, "the reporter is gone");
+    return overflow_slowly(arg);
+}
+
+static int die_after_a_recovery(void *arg)
+{
+    const stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
+    const struct sigaction action = {.sa_handler = recover_once, .sa_flags = SA_ONSTACK};
+
+    child_check(sigaltstack(&stack, NULL) == 0, "sigaltstack");
+    child_check(sigaction(SIGSEGV, &action, NULL) == 0, "sigaction");
+    return die(arg);
+}
+
+Test(overflow, after_a_fault_that_the_program_handles_overflows_are_still_reported, .timeout = 60)
+{
+    struct death death = {.fiber = recover_then_overflow, .report = true};
+    struct child_end end;
+
+    child_run(die_after_a_recovery, &death, &end);
+
+    cr_assert_eq(end.exit_code, HANDLER_EXIT, "signal %d: %s", end.signal, end.output);
+    cr_assert_not_null(strstr(end.output, "stack overflow in fiber 2 'deep'"), "%s", end.output);
 }

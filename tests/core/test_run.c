@@ -299,6 +299,34 @@ Test(run, a_program_with_older_shorter_options_gets_defaults_for_the_rest, .time
     cr_assert_eq(log.count, 0);
 }
 
+Test(run, stacks_have_a_minimum_that_the_libraries_own_calls_need, .timeout = 60)
+{
+    coil_options options = COIL_OPTIONS_INIT;
+    size_t size = 0;
+
+    options.stack_size = 1;
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, NULL), 0);
+    cr_assert_eq(size, 16 * 1024);
+    options.stack_size = (size_t)16 * 1024 + 1;
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, NULL), 0);
+    cr_assert_eq(size, 20 * 1024);
+}
+
+Test(run, options_without_their_initialiser_are_refused_with_a_reason, .timeout = 60)
+{
+    const coil_options options = {.fibers_max = 1};
+    struct message_log log = {0};
+    size_t size = 0;
+    int result = 77;
+
+    coil_log_set(keep_message, &log);
+    cr_assert_eq(fiber_test_coil_run(report_sizes, &size, &options, &result), -EINVAL);
+    coil_log_set(NULL, NULL);
+    cr_assert_not_null(strstr(log.last, "COIL_OPTIONS_INIT"), "%s", log.last);
+    cr_assert_eq(result, 77);
+    cr_assert_eq(size, 0, "main has not run");
+}
+
 Test(run, options_that_cannot_be_are_refused_with_a_reason, .timeout = 60)
 {
     struct message_log log = {0};
@@ -346,6 +374,90 @@ Test(run, handles_that_are_never_given_back_are_named_and_freed, .timeout = 60)
     cr_assert_not_null(strstr(log.last, "3 handles"), "%s", log.last);
     cr_assert_not_null(strstr(log.last, "coil_fiber_unref"), "%s", log.last);
     cr_assert_eq(coil__alloc_live_count(), blocks);
+}
+
+/* ---- Streams and listeners that main forgets ---- */
+
+struct forgotten {
+    coil_listener *listener;
+    coil_stream *stream;
+    bool with_orders; /* the kernel still has to do something for them */
+};
+
+static int accept_and_read(void *arg)
+{
+    struct forgotten *forgotten = arg;
+    char byte;
+    int result = coil_accept(forgotten->listener, &forgotten->stream);
+
+    if (result == 0 && forgotten->with_orders)
+        result = (int)coil_read(forgotten->stream, &byte, 1);
+    return result;
+}
+
+static int forget_a_stream(void *arg)
+{
+    struct forgotten *forgotten = arg;
+    char address[COIL_ADDRESS_SIZE];
+    coil_stream *stream;
+    coil_fiber *fiber;
+
+    child_check(coil_listen("127.0.0.1:0", NULL, &forgotten->listener) == 0, "listen");
+    child_check(coil_listener_address(forgotten->listener, address, sizeof address) > 0, "address");
+    child_check(coil_spawn(accept_and_read, forgotten, &fiber) == 0, "spawn");
+    child_check(coil_connect(address, NULL, &stream) == 0, "connect");
+    while (!forgotten->stream)
+        coil_yield();
+    if (!forgotten->with_orders)
+        coil_listener_close(forgotten->listener);
+    (void)coil_close(stream);
+    (void)coil_join(fiber, NULL);
+    coil_fiber_unref(fiber);
+    return 5;
+}
+
+static int forget_a_listener(void *arg)
+{
+    struct forgotten *forgotten = arg;
+    coil_fiber *fiber;
+
+    child_check(coil_listen("127.0.0.1:0", NULL, &forgotten->listener) == 0, "listen");
+    child_check(coil_spawn(accept_and_read, forgotten, &fiber) == 0, "spawn");
+    child_check(coil_sleep(COIL_MS(1)) == 0, "sleep");
+    coil_fiber_unref(fiber);
+    return 5;
+}
+
+struct forgetting {
+    int (*main)(void *arg);
+    bool with_orders;
+};
+
+static int run_and_forget(void *arg)
+{
+    const struct forgetting *forgetting = arg;
+    struct forgotten forgotten = {.with_orders = forgetting->with_orders};
+    int result = 0;
+
+    child_check(fiber_test_coil_run(forgetting->main, &forgotten, NULL, &result) == 0, "status");
+    child_check(result == 5, "main's result is lost");
+    child_check(fiber_test_coil_run(return_number, NULL, NULL, &result) == 0 && result == 0,
+                "coil_run() does not work again afterwards");
+    return 0;
+}
+
+Test(run, streams_and_listeners_that_are_never_closed_are_named_and_not_fatal, .timeout = 60)
+{
+    struct forgetting cases[] = {
+        {forget_a_stream, false}, {forget_a_stream, true}, {forget_a_listener, true}};
+    struct child_end end;
+
+    for (int i = 0; i < 3; i++) {
+        child_run(run_and_forget, &cases[i], &end);
+        cr_assert_eq(end.exit_code, 0, "case %d: signal %d, %s", i, end.signal, end.output);
+        cr_assert_not_null(strstr(end.output, "not closed"), "case %d: %s", i, end.output);
+        cr_assert_not_null(strstr(end.output, "coil_close()"), "case %d: %s", i, end.output);
+    }
 }
 
 /* ---- Threads ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Turns: who runs when. Yield and sleep, fairness, and that nothing starves I/O and timers.
  *
- * Orders are exact; of durations only the lower bound is asserted, since the machine is shared.
+ * Orders are exact; of durations only the lower bound is asserted, since the machine is shared. How
+ * long somebody had to wait is measured in what another fiber did meanwhile.
  */
 #include "support/fiber_test.h"
 
@@ -202,6 +203,87 @@ FIBER_TEST(sched, a_chain_of_fibers_that_spawn_and_end_starves_nobody)
 }
 
 /* ---- Sleep ---- */
+
+/* ---- Timers beside fibers that compute ---- */
+
+static void burn(coil_time duration)
+{
+    const int64_t start = coil_now();
+
+    while (coil_now() - start < duration)
+        continue;
+}
+
+struct labour {
+    coil_chan *items;
+    bool is_over;
+    int laps;
+};
+
+static int burn_and_yield(void *arg)
+{
+    struct labour *labour = arg;
+
+    while (!labour->is_over) {
+        burn(COIL_MS(1));
+        labour->laps++;
+        coil_yield();
+    }
+    return 0;
+}
+
+FIBER_TEST(sched, a_fiber_that_computes_and_yields_does_not_delay_timers)
+{
+    struct labour labour = {0};
+    coil_fiber *burner;
+
+    cr_assert_eq(coil_spawn(burn_and_yield, &labour, &burner), 0);
+    cr_assert_eq(coil_sleep(COIL_MS(10)), 0);
+    labour.is_over = true;
+
+    cr_assert_lt(labour.laps, 100, "each lasts a millisecond");
+    cr_assert_eq(join_and_drop(burner), 0);
+}
+
+static int send_items(void *arg)
+{
+    const struct labour *labour = arg;
+    const int item = 1;
+
+    while (coil_chan_send(labour->items, &item) == 0)
+        continue;
+    return 0;
+}
+
+static int burn_for_each_item(void *arg)
+{
+    struct labour *labour = arg;
+    int item;
+
+    while (coil_chan_recv(labour->items, &item) == 1) {
+        burn(COIL_US(200));
+        labour->laps++;
+    }
+    return 0;
+}
+
+FIBER_TEST(sched, a_consumer_that_computes_and_never_has_to_wait_does_not_delay_timers)
+{
+    struct labour labour = {0};
+    coil_fiber *sender;
+    coil_fiber *consumer;
+
+    cr_assert_eq(coil_chan_new(64, sizeof(int), &labour.items), 0);
+    cr_assert_eq(coil_spawn(send_items, &labour, &sender), 0);
+    cr_assert_eq(coil_spawn(burn_for_each_item, &labour, &consumer), 0);
+    cr_assert_eq(coil_sleep(COIL_MS(10)), 0);
+    coil_chan_close(labour.items);
+
+    cr_assert_lt(labour.laps, 500, "each lasts 200 us");
+    cr_assert_eq(join_and_drop(sender), 0);
+    cr_assert_eq(join_and_drop(consumer), 0);
+    coil_chan_free(labour.items);
+}
 
 FIBER_TEST(sched, sleep_lasts_at_least_as_long_as_asked_also_after_a_burn)
 {

@@ -343,6 +343,45 @@ FIBER_TEST(output_waits, no_automatic_send_comes_between_the_pieces_of_another_f
     finish(writer.stream, fd);
 }
 
+static int write_large_for_20_ms(void *arg)
+{
+    struct writer *writer = arg;
+    coil_scope scope;
+    int result;
+
+    coil_scope_enter(&scope, COIL_MS(20));
+    result = write_large(writer);
+    (void)coil_scope_leave(&scope);
+    return result;
+}
+
+/* The reader leaves its reply to the writer, who is in the middle of its own and then gives up. */
+FIBER_TEST(output_waits, what_a_reader_wrote_is_sent_when_another_writer_gives_up)
+{
+    struct writer writer = {.size = 2 * MIB};
+    coil_fiber *write_fiber;
+    coil_fiber *read_fiber;
+    char *buffer = malloc(MIB);
+    size_t filled;
+    int fd;
+
+    stream_and_fd(&writer.stream, &fd);
+    filled = fill_fd(coil_stream_fd(writer.stream));
+    cr_assert_eq(coil_write(writer.stream, "REPLY", 5), 0);
+    write_fiber = spawn_until_parked(write_large_for_20_ms, &writer);
+    read_fiber = spawn_until_parked(read_byte, writer.stream);
+    cr_assert_eq(join_and_drop(write_fiber), -ETIMEDOUT);
+
+    cr_assert_eq(read_fd(fd, buffer, filled), filled);
+    while (read_now(fd, buffer, 5) != 5)
+        coil_yield();
+    cr_assert_eq(memcmp(buffer, "REPLY", 5), 0);
+    write_text(fd, "!");
+    cr_assert_eq(join_and_drop(read_fiber), 1);
+    free(buffer);
+    finish(writer.stream, fd);
+}
+
 FIBER_TEST(output_waits, an_expired_scope_fails_every_write_even_where_there_is_room)
 {
     coil_stream *stream;

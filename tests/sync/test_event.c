@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* coil_event: given once, to all who wait and to all who ask later, and to nobody half. */
+#include <limits.h>
+#include <signal.h>
+
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 struct waiter {
@@ -187,4 +191,36 @@ FIBER_TEST(event, a_cancelled_waiter_harms_neither_the_event_nor_the_others)
     cr_assert_null(waiters[1].value);
     cr_assert_eq(join_and_drop(fibers[2]), 0, "what was given before the cancellation is kept");
     cr_assert_eq(waiters[2].value, &value);
+}
+
+/* ---- Nonsense ---- */
+
+static int fail_event(void *arg)
+{
+    coil_event event;
+
+    coil_event_init(&event);
+    return coil_event_fail(&event, *(const int *)arg);
+}
+
+static int run_fail_event(void *arg)
+{
+    return fiber_test_coil_run(fail_event, arg, NULL, NULL);
+}
+
+Test(event, what_is_no_negative_errno_is_refused_loudly, .timeout = 60)
+{
+    int nonsense[] = {0, 1, -4096, INT_MIN};
+    int sense[] = {-1, -4095};
+    struct child_end end;
+
+    for (int i = 0; i < 4; i++) {
+        child_run(run_fail_event, &nonsense[i], &end);
+        cr_assert_eq(end.signal, SIGABRT, "%d: %d %s", nonsense[i], end.exit_code, end.output);
+        cr_assert_not_null(strstr(end.output, "negative errno"), "%s", end.output);
+    }
+    for (int i = 0; i < 2; i++) {
+        child_run(run_fail_event, &sense[i], &end);
+        cr_assert_eq(end.exit_code, 0, "%d: %s", sense[i], end.output);
+    }
 }

@@ -146,3 +146,46 @@ FIBER_TEST(pool_member, a_member_cannot_wait_for_its_own_pool)
     coil_pool_free(work.pool);
     coil_pool_free(other.pool);
 }
+
+static int fail(void *arg)
+{
+    (void)arg;
+    return -EPIPE;
+}
+
+struct replacement {
+    struct work *work;
+    int status;
+};
+
+static void spawn_replacement(const coil_fiber *fiber, int result, void *arg)
+{
+    struct replacement *replacement = arg;
+
+    (void)fiber;
+    cr_assert_eq(result, -EPIPE);
+    replacement->status =
+        coil_pool_spawn_detached(replacement->work->pool, pass_gate, replacement->work);
+}
+
+FIBER_TEST(pool_member, the_unhandled_hook_of_a_task_is_no_member_and_has_no_slot_to_lend)
+{
+    struct work work;
+    struct replacement replacement = {&work, 1};
+
+    setup_pool(&work, 1);
+    coil_unhandled_set(spawn_replacement, &replacement);
+    cr_assert_eq(coil_pool_spawn_detached(work.pool, fail, NULL), 0);
+    spawn_gated(&work, 1); /* gets the slot before the hook asks for one */
+    while (coil_pool_waiting(work.pool) == 0 && work.active < 2)
+        coil_yield();
+    open_gate(&work, 2);
+    while (replacement.status == 1)
+        coil_yield();
+    cr_assert_eq(coil_pool_wait(work.pool), 0);
+
+    cr_assert_eq(replacement.status, 0);
+    cr_assert_eq(work.active_max, 1);
+    cr_assert_eq(coil_pool_free_count(work.pool), 1);
+    coil_pool_free(work.pool);
+}
