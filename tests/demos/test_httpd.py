@@ -14,7 +14,6 @@ import os
 import pathlib
 import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -23,48 +22,17 @@ import threading
 import time
 import unittest
 
+from served import Server, TIMEOUT, UNPRIVILEGED, read_to_end
+
 HTTPD = None
-TIMEOUT = 20
 SECRET = b"nobody may read this"
-# Root may read everything, unless it gives up its capabilities.
-UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
 
-class Server:
-    """A running httpd; `with Server(...) as server` ends it by SIGTERM and checks its status."""
+class Httpd(Server):
+    """A running httpd."""
 
-    def __init__(self, *arguments, listen="127.0.0.1:0", prefix=()):
-        command = [*prefix, HTTPD, "--listen", listen, *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        line = self.process.stdout.readline().decode()
-        match = re.fullmatch(r"listening on (\S+)\n", line)
-        if not match:
-            raise AssertionError(f"{line!r}: {self.process.communicate(timeout=TIMEOUT)}")
-        self.address = match[1]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            _, errors = self.process.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            raise
-        if kind is None and (self.process.returncode != 0 or errors):
-            raise AssertionError(f"status {self.process.returncode}: {errors.decode()}")
-
-    def connect(self):
-        if self.address.startswith("unix:"):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(TIMEOUT)
-            connection.connect(self.address[5:])
-            return connection
-        host, port = self.address.rsplit(":", 1)
-        return socket.create_connection((host, int(port)), timeout=TIMEOUT)
+    def __init__(self, *arguments, **options):
+        super().__init__(HTTPD, *arguments, **options)
 
     def say(self, request):
         """What comes back for raw bytes until the server closes."""
@@ -80,13 +48,6 @@ class Server:
         return parse(self.say("\r\n".join(lines + ["", ""]).encode("latin-1")))
 
 
-def read_to_end(connection):
-    pieces = []
-    while piece := connection.recv(65536):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def parse(reply):
     head, _, body = reply.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
@@ -97,11 +58,6 @@ def parse(reply):
 def run(*arguments):
     return subprocess.run([HTTPD, *map(str, arguments)], capture_output=True, text=True,
                           timeout=TIMEOUT)
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Arguments(unittest.TestCase):
@@ -134,7 +90,7 @@ class Arguments(unittest.TestCase):
                 self.assertIn(f"cannot listen on {address}: ", done.stderr)
 
     def test_a_port_in_use_is_named(self):
-        with Server() as server:
+        with Httpd() as server:
             done = run("--listen", server.address)
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"cannot listen on {server.address}: ", done.stderr)
@@ -156,7 +112,7 @@ class Arguments(unittest.TestCase):
 
 class Greeting(unittest.TestCase):
     def test_the_root_is_a_greeting_and_all_else_is_missing(self):
-        with Server() as server:
+        with Httpd() as server:
             status, headers, body = server.get("/")
             self.assertEqual((status, body), (200, b"Hello, World!"))
             self.assertEqual(headers["Content-Type"], "text/plain")
@@ -166,14 +122,14 @@ class Greeting(unittest.TestCase):
             self.assertEqual(server.get("/", "HEAD")[::2], (200, b""))
 
     def test_other_methods_are_told_what_is_allowed(self):
-        with Server() as server:
+        with Httpd() as server:
             for method in ("POST", "PUT", "DELETE", "get", "OPTIONS"):
                 status, headers, _ = server.get("/", method)
                 self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
 
     def test_pipelined_requests_are_answered_on_one_connection(self):
         request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-        with Server() as server, server.connect() as connection:
+        with Httpd() as server, server.connect() as connection:
             connection.sendall(request * 100)
             connection.shutdown(socket.SHUT_WR)
             reply = read_to_end(connection)
@@ -182,7 +138,7 @@ class Greeting(unittest.TestCase):
 
     def test_bodies_are_dropped_within_limits(self):
         head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        with Server() as server:
+        with Httpd() as server:
             sized = head + b"Content-Length: 500000\r\n\r\n" + b"x" * 500_000
             self.assertEqual(parse(server.say(sized))[0], 200)
             self.assertEqual(parse(server.say(head + b"Content-Length: 2000000\r\n\r\n"))[0], 413)
@@ -193,7 +149,7 @@ class Greeting(unittest.TestCase):
             self.assertEqual(parse(server.say(coded + b"cats\r\n"))[0], 400)
 
     def test_wrong_requests_get_the_status_that_says_why(self):
-        with Server() as server:
+        with Httpd() as server:
             for request, status in (
                 (b"nonsense\r\n\r\n", 400),
                 (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -210,15 +166,14 @@ class Greeting(unittest.TestCase):
     def test_it_listens_on_unix_sockets_and_ipv6(self):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory) / "socket"
-            with Server(listen=f"unix:{path}") as server:
+            with Httpd(listen=f"unix:{path}") as server:
                 self.assertEqual(server.get("/")[2], b"Hello, World!")
             self.assertFalse(path.exists())
-        with Server(listen="[::1]:0") as server:
-            server.address = server.address.replace("[", "").replace("]", "")
+        with Httpd(listen="[::1]:0") as server:
             self.assertEqual(server.get("/")[2], b"Hello, World!")
 
     def test_connections_beyond_the_limit_wait_and_are_served(self):
-        with Server("--concurrency", 1) as server:
+        with Httpd("--concurrency", 1) as server:
             with server.connect() as first:
                 first.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.assertIn(b"Hello", first.recv(1000))
@@ -234,10 +189,10 @@ class Greeting(unittest.TestCase):
         self.assertEqual(results, [200] * 20)
 
     def test_sigterm_answers_what_was_asked_and_ends_idle_connections(self):
-        with Server() as server, server.connect() as idle, server.connect() as used:
+        with Httpd() as server, server.connect() as idle, server.connect() as used:
             used.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             self.assertIn(b"Hello", used.recv(1000))
-            server.process.send_signal(signal.SIGTERM)
+            server.stop()
             self.assertEqual(read_to_end(idle), b"")
             self.assertEqual(read_to_end(used), b"")
             self.assertEqual(server.process.wait(TIMEOUT), 0)
@@ -269,7 +224,7 @@ class Files(unittest.TestCase):
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(root / "socket"))
         cls.base, cls.root = base, root
-        cls.server = Server("--root", root)
+        cls.server = Httpd("--root", root)
 
     @classmethod
     def tearDownClass(cls):
@@ -363,7 +318,7 @@ class Files(unittest.TestCase):
         path = self.root / "locked"
         path.touch(mode=0)
         self.addCleanup(path.unlink)
-        with Server("--root", self.root, prefix=UNPRIVILEGED) as server:
+        with Httpd("--root", self.root, prefix=UNPRIVILEGED) as server:
             self.assertEqual(server.get("/locked")[0], 403)
 
     def test_a_big_file_arrives_whole(self):
@@ -431,13 +386,13 @@ class Shortage(unittest.TestCase):
         with tempfile.TemporaryDirectory() as root, contextlib.ExitStack() as stack:
             (pathlib.Path(root) / "index.html").write_text("here")
             prefix = ["prlimit", "--nofile=40:40"]
-            server = stack.enter_context(Server("--root", root, prefix=prefix))
+            server = stack.enter_context(Httpd("--root", root, prefix=prefix))
             crowd = [server.connect() for _ in range(100)]
             for connection in crowd:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            before = cpu_seconds(server.process.pid)
+            before = server.cpu_seconds()
             time.sleep(1)
-            self.assertLess(cpu_seconds(server.process.pid) - before, 0.3)
+            self.assertLess(server.cpu_seconds() - before, 0.3)
             # What the server could not take yet is answered as places become free.
             statuses = []
             for connection in crowd:
@@ -453,10 +408,10 @@ class Stopping(unittest.TestCase):
         with tempfile.TemporaryDirectory() as root:
             content = random.Random(2).randbytes(20_000_000)
             (pathlib.Path(root) / "big.bin").write_bytes(content)
-            with Server("--root", root) as server, server.connect() as connection:
+            with Httpd("--root", root) as server, server.connect() as connection:
                 connection.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
                 begin = connection.recv(1000)
-                server.process.send_signal(signal.SIGTERM)
+                server.stop()
                 reply = begin + read_to_end(connection)
                 self.assertEqual(server.process.wait(TIMEOUT), 0)
         self.assertEqual(parse(reply)[2], content)
