@@ -401,6 +401,33 @@ FIBER_TEST(output_waits, an_expired_scope_fails_every_write_even_where_there_is_
     finish(stream, fd);
 }
 
+/* What a connection answers whose peer has vanished: TCP gives up after a while. */
+static ssize_t time_out(coil_stream *stream, struct msghdr *message)
+{
+    (void)stream;
+    (void)message;
+    return -ETIMEDOUT;
+}
+
+FIBER_TEST(output_waits, a_timeout_of_the_kernels_own_is_for_good)
+{
+    struct coil__stream_ops ops = coil__socket_ops;
+    char *bytes = calloc(1, MIB);
+    coil_stream *stream;
+    int fd;
+
+    stream_and_fd(&stream, &fd);
+    ops.output_send = time_out;
+    stream->ops = &ops;
+    cr_assert_eq(coil_write(stream, bytes, MIB), -ETIMEDOUT);
+    stream->ops = &coil__socket_ops;
+
+    cr_assert_eq(coil_write(stream, "x", 1), -ETIMEDOUT);
+    cr_assert_eq(coil_flush(stream), -ETIMEDOUT);
+    free(bytes);
+    finish(stream, fd);
+}
+
 /* ---- coil_shutdown ---- */
 
 FIBER_TEST(output_waits, shutdown_sends_the_rest_ends_the_output_and_lets_reading_go_on)
