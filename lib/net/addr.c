@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include <coil/stream.h>
+
 #include "base/assert.h"
 
 static const char unix_prefix[] = "unix:";
@@ -181,7 +183,7 @@ static int format_unix(const struct coil__addr *addr, char *ret_text, size_t siz
     return snprintf(ret_text, size, "unix:%.*s", length, address->sun_path);
 }
 
-int coil__addr_format(const struct coil__addr *addr, char *ret_text, size_t size)
+static int format(const struct coil__addr *addr, char *text, size_t size)
 {
     const struct sockaddr_in *ipv4 = (const void *)&addr->storage;
     const struct sockaddr_in6 *ipv6 = (const void *)&addr->storage;
@@ -190,23 +192,36 @@ int coil__addr_format(const struct coil__addr *addr, char *ret_text, size_t size
 
     switch (addr->storage.ss_family) {
     case AF_UNIX:
-        length = format_unix(addr, ret_text, size);
+        length = format_unix(addr, text, size);
         break;
     case AF_INET:
         (void)inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof host);
-        length = snprintf(ret_text, size, "%s:%u", host, ntohs(ipv4->sin_port));
+        length = snprintf(text, size, "%s:%u", host, ntohs(ipv4->sin_port));
         break;
     case AF_INET6:
         (void)inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof host);
         length = ipv6->sin6_scope_id
-                     ? snprintf(ret_text, size, "[%s%%%u]:%u", host, ipv6->sin6_scope_id,
+                     ? snprintf(text, size, "[%s%%%u]:%u", host, ipv6->sin6_scope_id,
                                 ntohs(ipv6->sin6_port))
-                     : snprintf(ret_text, size, "[%s]:%u", host, ntohs(ipv6->sin6_port));
+                     : snprintf(text, size, "[%s]:%u", host, ntohs(ipv6->sin6_port));
         break;
     default:
         return -EAFNOSUPPORT;
     }
     return length >= 0 && (size_t)length < size ? length : -ENOBUFS;
+}
+
+int coil__addr_format(const struct coil__addr *addr, char *ret_text, size_t size)
+{
+    char text[COIL_ADDRESS_SIZE];
+    const int length = format(addr, text, sizeof text);
+
+    if (length < 0)
+        return length;
+    if ((size_t)length >= size)
+        return -ENOBUFS;
+    memcpy(ret_text, text, (size_t)length + 1);
+    return length;
 }
 
 int coil__addr_format_local(int fd, char *ret_text, size_t size)
