@@ -52,7 +52,8 @@ typedef struct coil_http_client_options {
  }
 
 /** Makes a client without connections. @p options may be NULL. Never parks. The caller owns it.
- *  Returns 0, -EINVAL when head_max is too big or user_agent can't stand in a header, -ENOMEM. */
+ *  Returns 0, -EINVAL when head_max is too big, user_agent can't stand in a header or the options
+ *  have not been initialised, -ENOMEM. */
 COIL_API COIL_MUST_CHECK int coil_http_client_new(const coil_http_client_options *options,
                                                   coil_http_client **ret_client);
 

@@ -15,7 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <coil/scope.h>
+
 #include "base/alloc.h"
+#include "base/options.h"
 #include "http/chars.h"
 #include "http/url.h"
 
@@ -27,6 +30,7 @@ enum {
     INTERIM_MAX = 16,
     ADDRESS_EXTRA = 16, /* brackets, colon, port */
     SKIP_MAX = 1024,    /* of a redirect's body: the usual note with a link */
+    SKIP_MS = 10,       /* for the rest of it: no more than what a new connection may take */
     STATUS_SWITCHING = 101,
 };
 
@@ -65,13 +69,11 @@ static int fill_in(coil_http_client_options *options)
 
 int coil_http_client_new(const coil_http_client_options *options, coil_http_client **ret_client)
 {
-    coil_http_client_options filled = COIL_HTTP_CLIENT_OPTIONS_INIT;
+    coil_http_client_options filled;
     coil_http_client *client;
     size_t agent_size;
 
-    if (options)
-        memcpy(&filled, options, options->size < sizeof filled ? options->size : sizeof filled);
-    if (fill_in(&filled) < 0)
+    if (coil__options_read(&filled, sizeof filled, options) < 0 || fill_in(&filled) < 0)
         return -EINVAL;
     agent_size = strlen(filled.user_agent) + 1;
     client = coil__alloc(sizeof *client + agent_size);
@@ -290,15 +292,19 @@ static int make_response(coil_http_client *client, const char *base, const char 
     return 0;
 }
 
-/* A short body that nobody wants is read all the same, to keep the connection. */
+/* A short body that nobody wants is read all the same, to keep the connection, unless that takes
+ * longer than a new one. */
 static void skip_body(coil_http_response *response)
 {
     char bytes[SKIP_MAX];
+    coil_scope scope;
 
-    if (response->length >= 0 && response->length <= SKIP_MAX) {
-        while (coil_http_response_read(response, bytes, sizeof bytes) > 0)
-            continue;
-    }
+    if (response->length < 0 || response->length > SKIP_MAX)
+        return;
+    coil_scope_enter(&scope, COIL_MS(SKIP_MS));
+    while (coil_http_response_read(response, bytes, sizeof bytes) > 0)
+        continue;
+    (void)coil_scope_leave(&scope);
 }
 
 /* Returns where the response sends its reader, or NULL. */

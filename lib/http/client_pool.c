@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <coil/fiber.h>
+
 #include "base/alloc.h"
 #include "net/stream.h"
 
@@ -106,6 +108,15 @@ static void close_surplus(coil_http_client *client)
     }
 }
 
+/* Has the loop deliver what the ring has taken from sockets: it does so between two turns. */
+static void await_deliveries(const struct coil__sched *sched)
+{
+    const uint64_t turn = sched->turn_count;
+
+    while (sched->turn_count == turn)
+        coil_yield();
+}
+
 /* Whether the server has said nothing since: anything would be an answer to no request. */
 static bool is_silent(const struct coil__http_connection *connection)
 {
@@ -126,6 +137,7 @@ static struct coil__http_connection *reuse(coil_http_client *client, struct coil
             container_of(link, struct coil__http_connection, host_link);
 
         take_out(client, connection);
+        await_deliveries(connection->stream->sched);
         if (is_wanted && is_silent(connection)) {
             connection->is_reused = true;
             return connection;

@@ -258,6 +258,37 @@ FIBER_TEST(client, a_redirect_to_what_can_not_be_fetched_is_an_error)
     coil_http_client_free(client);
 }
 
+FIBER_TEST(client, the_body_of_a_redirect_is_not_waited_for)
+{
+    coil_http_client_options options = COIL_HTTP_CLIENT_OPTIONS_INIT;
+    coil_http_client *client;
+    coil_scope scope;
+    struct server server;
+    const struct play plays[] = {
+        {.replies = {"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 4\r\n\r\no"},
+         .ending = ENDS_WAITING},
+        {.replies = {OK(1, "2")}},
+    };
+
+    options.redirects_max = 1;
+    cr_assert_eq(coil_http_client_new(&options, &client), 0);
+    server_start(&server, plays, 2);
+    coil_scope_enter(&scope, COIL_SECONDS(10));
+    cr_expect_eq(get_text(client, &server, "/a", NULL, 0), 200);
+    cr_expect_not(coil_scope_leave(&scope));
+    server_join(&server);
+    cr_expect_eq(server.connections, 2);
+    coil_http_client_free(client);
+}
+
+FIBER_TEST(client, options_without_their_initialiser_are_refused)
+{
+    coil_http_client_options options = {0};
+    coil_http_client *client;
+
+    cr_assert_eq(coil_http_client_new(&options, &client), -EINVAL);
+}
+
 /* ---- Memory ---- */
 
 /* Answers requests on one connection after the other, with no memory of coil's. */

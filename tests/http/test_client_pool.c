@@ -3,6 +3,10 @@
  * interruption gives back. */
 #include "http/client_fixture.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
 #define OK(length, body) "HTTP/1.1 200 OK\r\nContent-Length: " #length "\r\n\r\n" body
 
 FIBER_TEST(client_pool, a_connection_is_used_again_after_a_whole_body)
@@ -78,6 +82,67 @@ FIBER_TEST(client_pool, a_kept_connection_that_the_server_closed_is_replaced_onc
     cr_expect_eq(server.connections, 3);
     cr_expect_eq(server.requests, 3);
     coil_http_client_free(client);
+}
+
+struct forger {
+    coil_listener *listener;
+    coil_stream *streams[2];
+};
+
+/* Answers one request on each of two connections, and leaves them open. */
+static int answer_two(void *arg)
+{
+    struct forger *forger = arg;
+    char line[256];
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(coil_accept(forger->listener, &forger->streams[i]), 0);
+        do
+            cr_assert_gt(coil_read_line(forger->streams[i], line, sizeof line), 0);
+        while (line[0] != '\r');
+        cr_assert_eq(coil_printf(forger->streams[i], "%s%d", OK(1, ""), i + 1), 0);
+        cr_assert_eq(coil_flush(forger->streams[i]), 0);
+    }
+    return 0;
+}
+
+static void fetch_after_forgery(void)
+{
+    static const char forgery[] = OK(1, "9");
+    coil_http_client *client = client_new();
+    struct forger forger;
+    struct server server;
+    coil_fiber *fiber;
+    char address[COIL_ADDRESS_SIZE];
+    char text[8];
+
+    cr_assert_eq(coil_listen("127.0.0.1:0", NULL, &forger.listener), 0);
+    cr_assert_gt(coil_listener_address(forger.listener, address, sizeof address), 0);
+    (void)snprintf(server.url, sizeof server.url, "http://%s", address);
+    fiber = spawn_until_parked(answer_two, &forger);
+    cr_assert_eq(get_text(client, &server, "/", text, sizeof text), 200);
+    /* No turn of the loop lies between its arrival and the next request. */
+    cr_assert_gt(send(coil_stream_fd(forger.streams[0]), forgery, strlen(forgery), 0), 0);
+    cr_assert_eq(get_text(client, &server, "/", text, sizeof text), 200);
+    cr_expect_str_eq(text, "2");
+
+    coil_http_client_free(client);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    for (int i = 0; i < 2; i++)
+        (void)coil_close(forger.streams[i]);
+    coil_listener_close(forger.listener);
+}
+
+FIBER_TEST(client_pool, an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one)
+{
+    fetch_after_forgery();
+}
+
+/* Then the ring takes bytes whenever the kernel likes, before anybody looks. */
+Test(client_pool, nor_when_the_ring_has_taken_it_already, .timeout = 60)
+{
+    cr_assert_eq(setenv("COIL_URING_OFF", "defer_taskrun", 1), 0);
+    fiber_test_run(fetch_after_forgery, NULL);
 }
 
 FIBER_TEST(client_pool, a_request_is_not_sent_again_once_a_part_of_the_answer_has_come)
