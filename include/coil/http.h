@@ -56,8 +56,12 @@ typedef struct coil_http_options {
     uint64_t body_max;               /* bytes of a request's body, beyond it 413: 1 MiB */
     const char *server_name;         /* value of the Server header; NULL for none (the default) */
     bool close_always;               /* one request per connection */
-    unsigned body_rate_min;          /* bytes a second of a request's body, beside body_timeout: 500 */
+    unsigned body_rate_min;          /* of a request's body, see below: 500 bytes a second */
 } coil_http_options;
+
+/* A body is late (408) when nothing comes for body_timeout, or when all waits for it together take
+ * longer than body_timeout and a second for every body_rate_min bytes that have come. All that
+ * chunks are made of may come to body_max and 64 KiB (413). */
 
 #define COIL_HTTP_OPTIONS_INIT      \
  {                                  \
@@ -69,8 +73,10 @@ typedef struct coil_http_options {
  *
  *  Parks until it is stopped; starts, stops and returns like coil_serve(), and coil_serve_stop()
  *  stops it: idle connections end at once, requests under way are answered with
- *  `Connection: close`. -EINVAL for a limit over 1 MiB (request_line_max, header_line_max,
- *  headers_max) or a server_name with control bytes. Like eventlet.wsgi.server(). */
+ *  `Connection: close`. -EINVAL for request_line_max and headers_max that are together, each or by
+ *  default, more than 1,048,572 bytes (1 MiB with two line ends), a header_line_max over that, a
+ *  server_name with control bytes, or options without their initialiser, those in `serve`
+ *  included. Like eventlet.wsgi.server(). */
 COIL_API COIL_MUST_CHECK int coil_http_serve(coil_listener *listener, coil_http_app *app, void *arg,
                                              const coil_http_options *options);
 
@@ -125,7 +131,7 @@ COIL_API int64_t coil_http_content_length(const coil_http_request *request);
  *  Parks. The first call answers `Expect: 100-continue`, unless the response has begun. Returns the
  *  number of bytes, 0 at the end, and then on every call one of these: -EMSGSIZE beyond body_max,
  *  -EPROTO for a broken chunked coding, -ECONNRESET when the body ended too early, -ETIMEDOUT when
- *  body_timeout passed; or, to be tried again, an interruption by the caller's scope. */
+ *  it came too slowly; or, to be tried again, an interruption by the caller's scope. */
 COIL_API COIL_MUST_CHECK ssize_t coil_http_read(coil_http_request *request, void *buffer,
                                                 size_t size);
 
@@ -147,7 +153,7 @@ COIL_API int coil_http_header_add(coil_http_request *request, const char *name, 
 COIL_API void coil_http_close(coil_http_request *request);
 
 /** Gives the whole answer: @p status (200 to 599), @p len bytes at @p body, and their type, which
- *  may be NULL for none. Parks only when the stream's buffer has no room.
+ *  replaces a Content-Type that was set before, and may be NULL for none. Parks only when the stream's buffer has no room.
  *
  *  With a status that excludes a body (204, 304), none is sent. Returns 0; -EINVAL for the status
  *  or a type with control bytes; -EALREADY when the response has begun; or why it can't be

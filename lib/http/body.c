@@ -4,6 +4,11 @@
  * Both framings come down to runs: some body bytes in place in the stream, and how many of the
  * stream's bytes they stand for. A read copies a run and consumes it; draining only consumes.
  *
+ * Both are bounded, the body bytes and those that frame them: a chunk of one byte may say it in four
+ * thousand. And the time is, of all waits for one body together: body_timeout, and what the bytes
+ * that came have earned at body_rate_min. Only waiting counts; how long the application takes is
+ * not the client's fault.
+ *
  * What goes wrong is sticky: whatever the application does after it, the server knows why the body
  * ended and answers accordingly. Only an interruption by the application's own scope leaves
  * everything as it was.
@@ -14,6 +19,10 @@
 #include <coil/scope.h>
 
 #include "http/server.h"
+
+enum {
+    EARNED_MAX = 1000000000, /* seconds: for ever, and no overflow */
+};
 
 struct run {
     const char *data;
@@ -29,6 +38,8 @@ void coil__http_body_init(coil_http_request *request)
     intake->kind = coil__http_request_body(head);
     intake->left = 0;
     intake->count = 0;
+    intake->wire = 0;
+    intake->waited = 0;
     intake->error = 0;
     intake->fault = 0;
     intake->is_done = intake->kind == COIL__HTTP_BODY_NONE;
@@ -47,17 +58,32 @@ static int fail(struct coil__http_intake *intake, int error)
 
 /* ---- Runs ---- */
 
+/* How long the client may still keep the server waiting. */
+static coil_time time_left(const coil_http_request *request)
+{
+    const coil_http_options *options = &request->server->options;
+    const uint64_t earned = request->intake.wire / options->body_rate_min;
+
+    if (options->body_timeout == COIL_NEVER || earned > EARNED_MAX)
+        return COIL_NEVER;
+    return options->body_timeout - request->intake.waited + COIL_SECONDS((coil_time)earned);
+}
+
 /* Waits for bytes: their number at *ret_data, or the error of the body. */
 static ssize_t wait_for_bytes(coil_http_request *request, const char **ret_data)
 {
     struct coil__http_intake *intake = &request->intake;
+    const coil_time left = time_left(request);
+    const coil_time limit = request->server->options.body_timeout;
+    const coil_time begun = coil_now();
     coil_scope scope;
     ssize_t length;
     bool is_late;
 
-    coil_scope_enter(&scope, request->server->options.body_timeout);
+    coil_scope_enter(&scope, left < limit ? left : limit);
     length = coil_peek(request->stream, 1, ret_data);
     is_late = coil_scope_leave(&scope);
+    intake->waited += coil_now() - begun;
     if (length > 0)
         return length;
     if (is_late)
@@ -99,6 +125,7 @@ static int decode(struct coil__http_intake *intake, const char *data, size_t len
 static int next_run(coil_http_request *request, size_t max, struct run *ret_run)
 {
     struct coil__http_intake *intake = &request->intake;
+    const uint64_t body_max = request->server->options.body_max;
     const char *data;
     ssize_t length;
     int result;
@@ -107,14 +134,19 @@ static int next_run(coil_http_request *request, size_t max, struct run *ret_run)
         return intake->error;
     if (intake->is_done)
         return 0;
-    length = wait_for_bytes(request, &data);
+    if (request->stream->input.length > 0)
+        length = coil_peek(request->stream, 1, &data);
+    else
+        length = wait_for_bytes(request, &data);
     if (length < 0)
         return (int)length;
     result = decode(intake, data, (size_t)length, max, ret_run);
     if (result < 0)
         return result;
     intake->count += ret_run->len;
-    if (intake->count > request->server->options.body_max)
+    intake->wire += ret_run->used;
+    if (intake->count > body_max ||
+        (intake->wire > body_max && intake->wire - body_max > COIL__HTTP_FRAMING_MAX))
         return fail(intake, -EMSGSIZE);
     return 1;
 }
@@ -157,13 +189,13 @@ ssize_t coil_http_read(coil_http_request *request, void *buffer, size_t size)
 
 static bool drop_rest(coil_http_request *request)
 {
-    const uint64_t limit = request->intake.count + COIL__HTTP_DRAIN_MAX;
+    const uint64_t limit = request->intake.wire + COIL__HTTP_DRAIN_MAX;
     struct run run;
     int result;
 
     while ((result = next_run(request, SIZE_MAX, &run)) > 0) {
         coil_consume(request->stream, run.used);
-        if (request->intake.count > limit)
+        if (request->intake.wire > limit)
             return false;
     }
     return result == 0;

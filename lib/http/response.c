@@ -114,6 +114,7 @@ static int add(struct coil__http_outlet *outlet, struct coil__slice name, struct
     fields->len += len;
     outlet->has_date |= coil__chars_equal_nocase(name, "date", 4);
     outlet->has_server |= coil__chars_equal_nocase(name, "server", 6);
+    outlet->has_type |= coil__chars_equal_nocase(name, "content-type", 12);
     return 0;
 }
 
@@ -188,6 +189,15 @@ static bool has_room(const coil_stream *stream, size_t size)
     return size <= (chunk ? (size_t)(chunk->capacity - chunk->end) : (size_t)COIL__CHUNK_SIZE);
 }
 
+/* A peer that took nothing for a whole write_timeout is not waited for again: whatever else would
+ * be sent fails at once. */
+static void note_stall(coil_http_request *request, bool is_late)
+{
+    if (is_late)
+        coil__output_abandon(request->stream);
+    request->is_broken |= request->stream->output.error < 0;
+}
+
 /* Writes all pieces or none, else the response is broken. */
 static int send_pieces(coil_http_request *request, const struct iovec *pieces, int count)
 {
@@ -200,18 +210,26 @@ static int send_pieces(coil_http_request *request, const struct iovec *pieces, i
         size += pieces[i].iov_len;
     if (has_room(stream, size)) {
         result = coil_writev(stream, pieces, count);
+        note_stall(request, false);
     } else {
         coil_scope_enter(&scope, request->server->options.write_timeout);
         result = coil_writev(stream, pieces, count);
-        request->is_broken |= coil_scope_leave(&scope);
+        note_stall(request, coil_scope_leave(&scope));
     }
-    request->is_broken |= stream->output.error < 0;
     return result;
 }
 
 static struct iovec piece(const char *text, size_t len)
 {
     return (struct iovec){.iov_base = (void *)(uintptr_t)text, .iov_len = len};
+}
+
+void coil__http_reset(coil_stream *stream)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    coil_stream_linger(stream, 0, 0);
 }
 
 void coil__http_flush_or_cut(const struct coil__http_server *server, coil_stream *stream)
@@ -222,8 +240,10 @@ void coil__http_flush_or_cut(const struct coil__http_server *server, coil_stream
         return;
     coil_scope_enter(&scope, server->options.write_timeout);
     (void)coil_flush(stream);
-    if (coil_scope_leave(&scope))
-        (void)shutdown(stream->fd, SHUT_RDWR);
+    if (coil_scope_leave(&scope)) {
+        coil__output_abandon(stream);
+        coil__http_reset(stream);
+    }
 }
 
 /* ---- The head ---- */
@@ -358,6 +378,8 @@ static int begin(coil_http_request *request, int status, const char *content_typ
     if (status < 200 || status > 599 ||
         (content_type && !is_text(content_type, strlen(content_type))))
         return -EINVAL;
+    if (content_type && outlet->has_type)
+        drop_lines(&outlet->fields, coil__slice_from("Content-Type"), outlet->fields.len);
     settle(request, status, length);
     if (outlet->is_mute)
         body.len = 0;
@@ -394,6 +416,7 @@ int coil__http_fail(coil_http_request *request, int status, const char *text)
     request->outlet.fields.len = 0;
     request->outlet.has_date = false;
     request->outlet.has_server = false;
+    request->outlet.has_type = false;
     request->is_last = true;
     return coil_http_respond(request, status, "text/plain", text, strlen(text));
 }
@@ -469,7 +492,7 @@ int coil_http_flush(coil_http_request *request)
 
     coil_scope_enter(&scope, request->server->options.write_timeout);
     result = coil_flush(request->stream);
-    request->is_broken |= coil_scope_leave(&scope) || request->stream->output.error < 0;
+    note_stall(request, coil_scope_leave(&scope));
     return result;
 }
 

@@ -7,7 +7,7 @@
  * all replies to it collect before the next wait.
  *
  * Every wait has a deadline: idle between requests, one for a whole head however slowly it comes,
- * one for each step of a body, one for each piece of a reply. A peer that misses the first two is
+ * one for a body that grows with what has come, one for each piece of a reply. A peer that misses the first two is
  * left without an answer: there is nothing to say to one who sends nothing.
  *
  * Closing, as seen from here, only ends the loop. The stream then lingers, because a peer that is
@@ -28,9 +28,7 @@
 
 enum {
     REQUESTS_PER_CHUNK = 8,
-    LIMIT_MAX = 1024 * 1024,         /* of coil_peek() */
     LINGER_BYTES = 16 * 1024 * 1024, /* what a client has under way when it is refused */
-    BODY_MAX_DEFAULT = 1024 * 1024,
 };
 
 static const coil_time linger_timeout = COIL_SECONDS(2);
@@ -213,13 +211,9 @@ static void report(const coil_http_request *request, int result)
 /* Ends a response that can't be completed, so that the client sees that it is not whole. */
 static void cut(coil_http_request *request)
 {
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
-    if (request->outlet.framing != COIL__HTTP_FRAMED_CLOSE)
-        return;
-    /* The end of the connection is the end of this body: only a reset tells. */
-    (void)setsockopt(request->stream->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    coil_stream_linger(request->stream, 0, 0);
+    /* The end of the connection is the end of such a body: only a reset tells. */
+    if (request->outlet.framing == COIL__HTTP_FRAMED_CLOSE)
+        coil__http_reset(request->stream);
 }
 
 /* The application has given no answer. */
@@ -309,6 +303,14 @@ static int serve_request(coil_http_request *request)
     return conclude(request, result);
 }
 
+/* Whether a request has begun to arrive: a CR at most ends the empty line of wait_for_request(). */
+static bool has_request(const coil_stream *stream)
+{
+    const struct coil__lease *first = stream->input.first;
+
+    return first && first->data[first->start] != '\r';
+}
+
 /* Serves requests while there is input, so that a wait for more finds nothing borrowed. */
 static int serve_burst(const struct coil__http_server *server, coil_stream *stream)
 {
@@ -319,9 +321,23 @@ static int serve_burst(const struct coil__http_server *server, coil_stream *stre
         return -ENOMEM;
     do
         result = serve_request(request);
-    while (result > 0 && stream->input.length > 0);
+    while (result > 0 && has_request(stream));
     free_request(request);
     return result;
+}
+
+/* An empty line before a request, as some clients send it after a body, is not the beginning of
+ * one (RFC 9112 2.2): the connection stays idle, and for no longer. */
+static COIL_COLD ssize_t skip_empty_line(coil_stream *stream)
+{
+    const char *data;
+    const ssize_t length = coil_peek(stream, 2, &data);
+
+    if (length < 2 || data[1] != '\n')
+        return length;
+    coil_consume(stream, 2);
+    coil_stream_idle(stream);
+    return coil_peek(stream, 1, &data);
 }
 
 /* Waits for the first byte of a request: 1, 0 at the end, or an error. */
@@ -334,6 +350,8 @@ static int wait_for_request(const struct coil__http_server *server, coil_stream 
     coil_stream_idle(stream);
     coil_scope_enter(&scope, server->options.idle_timeout);
     length = coil_peek(stream, 1, &data);
+    if (COIL_UNLIKELY(length > 0 && data[0] == '\r'))
+        length = skip_empty_line(stream);
     if (coil_scope_leave(&scope))
         return 0;
     return length > 0 ? 1 : end_of_connection(length);
@@ -352,59 +370,6 @@ static int serve_connection(const struct coil__http_server *server, coil_stream 
     coil__http_flush_or_cut(server, stream);
     /* What interrupted the application, or the answer to it, is the caller's to know. */
     return result < 0 ? result : coil_expired();
-}
-
-/* ---- Options ---- */
-
-static void fill_in(coil_time *value, coil_time by_default)
-{
-    if (!*value)
-        *value = by_default;
-}
-
-static bool is_plain(const char *text)
-{
-    while (*text && !coil__char_is(*text, COIL__CHAR_CONTROL))
-        text++;
-    return !*text;
-}
-
-static int init_server(struct coil__http_server *server, coil_http_app *app, void *arg,
-                       const coil_http_options *given)
-{
-    coil_http_options *options = &server->options;
-
-    *server = (struct coil__http_server){
-        .app = app,
-        .arg = arg,
-        .options = COIL_HTTP_OPTIONS_INIT,
-        .serve = COIL_SERVE_OPTIONS_INIT,
-    };
-    if (given)
-        memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
-    if (options->serve) {
-        const size_t size = options->serve->size;
-
-        memcpy(&server->serve, options->serve,
-               size < sizeof server->serve ? size : sizeof server->serve);
-    }
-    if (options->request_line_max > LIMIT_MAX || options->header_line_max > LIMIT_MAX ||
-        options->headers_max > LIMIT_MAX)
-        return -EINVAL;
-    if (options->server_name && !is_plain(options->server_name))
-        return -EINVAL;
-    fill_in(&options->header_timeout, COIL_SECONDS(30));
-    fill_in(&options->idle_timeout, COIL_SECONDS(60));
-    fill_in(&options->body_timeout, COIL_SECONDS(30));
-    fill_in(&options->write_timeout, COIL_SECONDS(60));
-    if (!options->body_max)
-        options->body_max = BODY_MAX_DEFAULT;
-    server->limits = (struct coil__http_limits){
-        .start_line_max = options->request_line_max,
-        .header_line_max = options->header_line_max,
-        .headers_max = options->headers_max,
-    };
-    return 0;
 }
 
 /* ---- Public ---- */
@@ -426,7 +391,7 @@ int coil_http_serve(coil_listener *listener, coil_http_app *app, void *arg,
 {
     struct coil__http_server server;
     coil_serve_options serve_options;
-    const int result = init_server(&server, app, arg, options);
+    const int result = coil__http_server_init(&server, app, arg, options);
 
     if (result < 0)
         return result;
@@ -440,7 +405,7 @@ int coil_http_serve_stream(coil_stream *stream, coil_http_app *app, void *arg,
                            const coil_http_options *options)
 {
     struct coil__http_server server;
-    const int result = init_server(&server, app, arg, options);
+    const int result = coil__http_server_init(&server, app, arg, options);
 
     return result < 0 ? result : serve_connection(&server, stream);
 }

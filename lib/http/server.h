@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the HTTP server: a connection's requests and their responses.
  *
- *   server.c     the loop over a connection's requests, and what follows an application's result
- *   request.c    what an application asks of a request
- *   body.c       reading a request's body, and draining what was left of it
- *   response.c   heads and bodies on their way out
- *   date.c       the text of a time
+ *   server.c           the loop over a connection's requests, and what follows an application's
+ *                      result
+ *   server_options.c   defaults and limits
+ *   request.c          what an application asks of a request
+ *   body.c             reading a request's body, and draining what was left of it
+ *   response.c         heads and bodies on their way out
+ *   date.c             the text of a time
  *
  * A request is some 4 KiB, most of it the table of headers, and comes from a pool of the scheduler:
  * a connection holds one from the first byte of a request until its input is used up, and none
@@ -32,6 +34,10 @@ enum {
      * some 50 us, so much data some 10; the time bounds what a slow client can hold. */
     COIL__HTTP_DRAIN_MAX = 65536,
     COIL__HTTP_DRAIN_MS = 1000,
+
+    /* What a chunked body may come to beside body_max with all that frames it: trailers (8 KiB), a
+     * few signed chunks, or some ten thousand plain ones. */
+    COIL__HTTP_FRAMING_MAX = 65536,
 };
 
 /* One server: what all its connections share. */
@@ -61,6 +67,8 @@ struct coil__http_intake {
     enum coil__http_body kind;
     uint64_t left;  /* BODY_LENGTH: bytes still to be read */
     uint64_t count; /* bytes given to the application or dropped */
+    uint64_t wire;  /* bytes of the stream that they came in */
+    coil_time waited;
     struct coil__chunked chunked;
     int error; /* 0, or what every further read returns */
     int fault; /* the coil__http_error behind -EPROTO */
@@ -74,6 +82,7 @@ struct coil__http_outlet {
     enum coil__http_framing framing;
     bool has_date; /* among the fields */
     bool has_server;
+    bool has_type;
     bool is_begun;
     bool is_ended;
     bool is_mute; /* the response has no body whatever is written */
@@ -92,6 +101,12 @@ struct coil_http_request {
     bool is_broken; /* ... and its end can't be told otherwise than by cutting it */
     struct coil__http_header headers[COIL__HTTP_HEADER_COUNT_MAX];
 };
+
+/* ---- server_options.c ---- */
+
+/* Fills in a server from its caller's options. Returns 0 or -EINVAL. */
+int coil__http_server_init(struct coil__http_server *server, coil_http_app *app, void *arg,
+                           const coil_http_options *given);
 
 /* ---- server.c ---- */
 
@@ -113,6 +128,9 @@ int coil__http_fail(coil_http_request *request, int status, const char *text);
 
 /* Sends what the stream holds, in bounded time; a peer that does not take it is cut off. */
 void coil__http_flush_or_cut(const struct coil__http_server *server, coil_stream *stream);
+
+/* Has the close of the connection tell the peer that what it got is not whole. */
+void coil__http_reset(coil_stream *stream);
 
 void coil__http_outlet_fini(coil_http_request *request);
 

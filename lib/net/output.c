@@ -111,6 +111,17 @@ void coil__output_clear(coil_stream *stream)
     drop_chunk(stream);
 }
 
+void coil__output_abandon(coil_stream *stream)
+{
+    struct coil__output *output = &stream->output;
+
+    COIL_ASSERT(!output->writer && "by the one who writes");
+    if (!output->error)
+        output->error = -EPIPE;
+    if (!output->flight)
+        drop_chunk(stream);
+}
+
 void coil__output_evict(coil_stream *stream)
 {
     struct coil__output *output = &stream->output;

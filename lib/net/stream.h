@@ -286,6 +286,10 @@ int coil__output_drain(coil_stream *stream);
 
 /* Drops what waits (nothing is in flight). */
 void coil__output_clear(coil_stream *stream);
+
+/* Gives up what waits to be sent and all that would follow: -EPIPE, for every call and the close.
+ * What is in flight is awaited by nobody but the close, which cancels it. */
+void coil__output_abandon(coil_stream *stream);
 void coil__output_evict(coil_stream *stream);
 
 /* ---- socket.c ---- */

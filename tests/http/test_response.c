@@ -203,6 +203,30 @@ FIBER_TEST(http_response, headers_are_set_and_added_and_stay_with_their_response
     free(twice);
 }
 
+static int type_twice(coil_http_request *request, void *arg)
+{
+    (void)arg;
+    cr_assert_eq(coil_http_header_set(request, "content-type", "text/html"), 0);
+    cr_assert_eq(coil_http_header_set(request, "X", "1"), 0);
+    return coil_http_respond(request, 200, "text/plain", NULL, 0);
+}
+
+static int type_once(coil_http_request *request, void *arg)
+{
+    (void)arg;
+    cr_assert_eq(coil_http_header_set(request, "Content-Type", "text/html"), 0);
+    return coil_http_respond(request, 200, NULL, NULL, 0);
+}
+
+FIBER_TEST(http_response, a_type_is_told_once_that_of_the_response_before_that_of_a_header)
+{
+    assert_converses(
+        type_twice, NULL, GET("/"),
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Type: text/plain\r\nX: 1\r\n\r\n");
+    assert_converses(type_once, NULL, GET("/"),
+                     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Type: text/html\r\n\r\n");
+}
+
 static int set_bad_headers(coil_http_request *request, void *arg)
 {
     static const char *const own[] = {"Content-Length", "transfer-encoding", "CONNECTION",
