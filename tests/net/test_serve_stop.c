@@ -134,6 +134,31 @@ FIBER_TEST(serve_stop, a_stop_before_the_server_begins_is_kept)
     cr_assert_eq(site_end(&site), 0);
 }
 
+FIBER_TEST(serve_stop, what_was_accepted_before_an_early_stop_is_served)
+{
+    struct site site;
+    coil_stream *first;
+    size_t queued;
+    int fds[4];
+
+    site_open(&site, finish_at_once);
+    for (int i = 0; i < 4; i++)
+        fds[i] = dial(site.address);
+    cr_assert_eq(coil_accept(site.listener, &first), 0);
+    for (int turns = 0; turns < 4; turns++)
+        cr_assert_eq(coil_sleep(0), 0);
+    queued = site.listener->queue_count;
+    coil_serve_stop(site.listener);
+    cr_assert_eq(site_serve(&site), 0);
+
+    cr_assert_geq(site.served, queued);
+    cr_assert_eq(site.listener->queue_count, 0);
+    cr_assert_eq(coil_close(first), 0);
+    coil_listener_close(site.listener);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(close(fds[i]), 0);
+}
+
 /* Answers each byte; between two of them the connection is idle. */
 static int echo_bytes(coil_stream *stream, void *arg)
 {
