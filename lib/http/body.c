@@ -168,10 +168,13 @@ static int ask_for_body(coil_http_request *request)
 
 ssize_t coil_http_read(coil_http_request *request, void *buffer, size_t size)
 {
+    const struct coil__http_intake *intake = &request->intake;
     struct run run;
     int result;
 
     COIL_ASSERT(size > 0 && "a read wants room for a byte");
+    if (COIL_LIKELY(intake->is_done && intake->error == 0))
+        return 0;
     result = ask_for_body(request);
     if (result < 0)
         return result;

@@ -26,7 +26,8 @@
 enum {
     FIELDS_MIN = 256,
     FIELDS_MAX = 65536, /* of one response; clients take 8 to 64 KiB */
-    HEAD_SIZE = 256,    /* status line, Date, framing, Connection, Keep-Alive: at most 210 */
+    TYPE_MAX = 64,      /* of a type that is copied with the head: usual ones */
+    HEAD_SIZE = 320,    /* status line, Date, framing, Connection, Keep-Alive: 210; the type: 80 */
     HEAD_PIECES = 10,
     SLICE_MAX = 262144, /* what write_timeout is given for */
     NUMBER_SIZE = 20,
@@ -37,13 +38,11 @@ enum {
 static const char *const own_names[] = {"content-length", "transfer-encoding", "connection",
                                         "keep-alive",     "upgrade",           "trailer"};
 
-static bool is_text(const char *text, size_t len)
+static bool is_text(struct coil__slice text)
 {
-    const char *end = text + len;
+    const char *end = text.data + text.len;
 
-    while (text < end && !coil__char_is(*text, COIL__CHAR_CONTROL))
-        text++;
-    return text == end;
+    return coil__chars_find_control(text.data, end) == end;
 }
 
 static bool is_settable(struct coil__slice name)
@@ -64,7 +63,7 @@ static int check_field(const coil_http_request *request, struct coil__slice name
 {
     if (request->outlet.is_begun)
         return -EALREADY;
-    return is_settable(name) && is_text(value.data, value.len) ? 0 : -EINVAL;
+    return is_settable(name) && is_text(value) ? 0 : -EINVAL;
 }
 
 static int grow(struct coil__http_fields *fields, size_t more)
@@ -324,7 +323,7 @@ static char *put_head(const coil_http_request *request, int status, char *at)
         at = put_text(at, " \r\n");
     }
     if (!outlet->has_date)
-        at = put(at, coil__http_date_line(request->stream->sched), COIL__HTTP_DATE_LINE_SIZE);
+        at = put(at, coil__http_date_line(request), COIL__HTTP_DATE_LINE_SIZE);
     if (excludes_body(head, status)) {
         /* Nothing about a body that can't be. */
     } else if (outlet->framing == COIL__HTTP_FRAMED_LENGTH) {
@@ -337,32 +336,45 @@ static char *put_head(const coil_http_request *request, int status, char *at)
     return put_persistence(request, at);
 }
 
-/* Writes the head, and `len` bytes of body with it. */
-static int send_head(coil_http_request *request, int status, const char *content_type,
-                     const char *body, size_t len)
+/* A header line in three pieces; returns their number. */
+static int put_line(struct iovec *pieces, const char *name, const char *value, size_t len)
+{
+    pieces[0] = piece(name, strlen(name));
+    pieces[1] = piece(value, len);
+    pieces[2] = piece("\r\n", 2);
+    return 3;
+}
+
+/* Writes the head, and a body with it. */
+static int send_head(coil_http_request *request, int status, struct coil__slice type,
+                     struct coil__slice body)
 {
     const struct coil__http_outlet *outlet = &request->outlet;
     const char *server_name = request->server->options.server_name;
+    const bool is_named = server_name && !outlet->has_server;
     char head[HEAD_SIZE];
+    char *at = put_head(request, status, head);
     struct iovec pieces[HEAD_PIECES];
-    int count = 0;
+    int count = 1;
 
-    pieces[count++] = piece(head, (size_t)(put_head(request, status, head) - head));
-    if (server_name && !outlet->has_server) {
-        pieces[count++] = piece("Server: ", 8);
-        pieces[count++] = piece(server_name, strlen(server_name));
-        pieces[count++] = piece("\r\n", 2);
+    if (type.data && type.len <= TYPE_MAX) {
+        at = put_text(at, "Content-Type: ");
+        at = put(at, type.data, type.len);
+        at = put_text(at, "\r\n");
+    } else if (type.data) {
+        count += put_line(pieces + count, "Content-Type: ", type.data, type.len);
     }
-    if (content_type) {
-        pieces[count++] = piece("Content-Type: ", 14);
-        pieces[count++] = piece(content_type, strlen(content_type));
-        pieces[count++] = piece("\r\n", 2);
-    }
+    if (is_named)
+        count += put_line(pieces + count, "Server: ", server_name, strlen(server_name));
     if (outlet->fields.len > 0)
         pieces[count++] = piece(outlet->fields.data, outlet->fields.len);
-    pieces[count++] = piece("\r\n", 2);
-    if (len > 0)
-        pieces[count++] = piece(body, len);
+    if (count > 1)
+        pieces[count++] = piece("\r\n", 2);
+    else
+        at = put_text(at, "\r\n");
+    if (body.len > 0)
+        pieces[count++] = piece(body.data, body.len);
+    pieces[0] = piece(head, (size_t)(at - head));
     return send_pieces(request, pieces, count);
 }
 
@@ -371,19 +383,21 @@ static int begin(coil_http_request *request, int status, const char *content_typ
                  struct coil__slice body)
 {
     struct coil__http_outlet *outlet = &request->outlet;
+    struct coil__slice type = {NULL, 0};
     int result;
 
+    if (content_type)
+        type = coil__slice_from(content_type);
     if (outlet->is_begun)
         return -EALREADY;
-    if (status < 200 || status > 599 ||
-        (content_type && !is_text(content_type, strlen(content_type))))
+    if (status < 200 || status > 599 || !is_text(type))
         return -EINVAL;
     if (content_type && outlet->has_type)
         drop_lines(&outlet->fields, coil__slice_from("Content-Type"), outlet->fields.len);
     settle(request, status, length);
     if (outlet->is_mute)
         body.len = 0;
-    result = send_head(request, status, content_type, body.data, body.len);
+    result = send_head(request, status, type, body);
     if (result < 0)
         return result;
     outlet->is_begun = true;

@@ -35,7 +35,7 @@ static const coil_time linger_timeout = COIL_SECONDS(2);
 
 /* ---- Per scheduler ---- */
 
-struct http {
+struct coil__http {
     struct coil__slab requests;
     time_t second; /* that `date_line` is about */
     char date_line[COIL__HTTP_DATE_LINE_SIZE + 1];
@@ -43,7 +43,7 @@ struct http {
 
 static void http_init(struct coil__sched *sched, void *state)
 {
-    struct http *http = state;
+    struct coil__http *http = state;
 
     (void)sched;
     coil__slab_init(&http->requests, sizeof(coil_http_request), REQUESTS_PER_CHUNK);
@@ -52,23 +52,17 @@ static void http_init(struct coil__sched *sched, void *state)
 
 static void http_fini(struct coil__sched *sched, void *state)
 {
-    struct http *http = state;
+    struct coil__http *http = state;
 
     (void)sched;
     coil__slab_fini(&http->requests);
 }
 
-static struct http *get_http(struct coil__sched *sched)
+const char *coil__http_date_line(const coil_http_request *request)
 {
-    return coil__sched_part(sched, COIL__PART_HTTP, sizeof(struct http), http_init, http_fini);
-}
-
-const char *coil__http_date_line(struct coil__sched *sched)
-{
-    struct http *http = get_http(sched);
+    struct coil__http *http = request->http;
     const time_t now = time(NULL);
 
-    COIL_ASSERT(http && "there since the first request");
     if (COIL_UNLIKELY(now != http->second)) {
         memcpy(http->date_line, "Date: ", 6);
         coil_http_date(now, http->date_line + 6);
@@ -82,17 +76,19 @@ const char *coil__http_date_line(struct coil__sched *sched)
 
 static coil_http_request *new_request(const struct coil__http_server *server, coil_stream *stream)
 {
-    struct http *http = get_http(stream->sched);
+    struct coil__http *http = coil__sched_part(stream->sched, COIL__PART_HTTP,
+                                               sizeof(struct coil__http), http_init, http_fini);
     coil_http_request *request = http ? coil__slab_get(&http->requests) : NULL;
 
     if (!request)
         return NULL;
+    request->http = http;
     request->server = server;
     request->stream = stream;
     request->copy = NULL;
     request->outlet.fields = (struct coil__http_fields){0};
-    coil__http_parser_init(&request->parser, COIL__HTTP_REQUEST, request->headers,
-                           COIL__HTTP_HEADER_COUNT_MAX, &server->limits);
+    request->parser = server->parser;
+    request->parser.head.headers = request->headers;
     return request;
 }
 
@@ -111,11 +107,9 @@ static void reset_request(coil_http_request *request)
 
 static void free_request(coil_http_request *request)
 {
-    struct http *http = get_http(request->stream->sched);
-
     coil__free(request->copy);
     coil__http_outlet_fini(request);
-    coil__slab_put(&http->requests, request);
+    coil__slab_put(&request->http->requests, request);
 }
 
 /* ---- Reading a head ---- */

@@ -46,8 +46,10 @@ struct coil__http_server {
     void *arg;
     coil_http_options options; /* defaults filled in */
     coil_serve_options serve;
-    struct coil__http_limits limits;
+    struct coil__http_parser parser; /* prepared: every request begins with a copy */
 };
+
+struct coil__http; /* per scheduler, in server.c */
 
 /* How the end of a response's body is told. */
 enum coil__http_framing {
@@ -65,10 +67,10 @@ struct coil__http_fields {
 
 struct coil__http_intake {
     enum coil__http_body kind;
-    uint64_t left;  /* BODY_LENGTH: bytes still to be read */
-    uint64_t count; /* bytes given to the application or dropped */
-    uint64_t wire;  /* bytes of the stream that they came in */
-    coil_time waited;
+    uint64_t left;    /* BODY_LENGTH: bytes still to be read */
+    uint64_t count;   /* bytes given to the application or dropped */
+    uint64_t wire;    /* bytes of the stream that they came in */
+    coil_time waited; /* for them */
     struct coil__chunked chunked;
     int error; /* 0, or what every further read returns */
     int fault; /* the coil__http_error behind -EPROTO */
@@ -89,6 +91,7 @@ struct coil__http_outlet {
 };
 
 struct coil_http_request {
+    struct coil__http *http;
     const struct coil__http_server *server;
     coil_stream *stream;
     struct coil__http_parser parser;
@@ -111,7 +114,7 @@ int coil__http_server_init(struct coil__http_server *server, coil_http_app *app,
 /* ---- server.c ---- */
 
 /* The Date line of this second. */
-const char *coil__http_date_line(struct coil__sched *sched);
+const char *coil__http_date_line(const coil_http_request *request);
 
 /* ---- body.c ---- */
 

@@ -71,10 +71,11 @@ int coil__http_server_init(struct coil__http_server *server, coil_http_app *app,
         return -EINVAL;
     if (options->server_name && !is_plain(options->server_name))
         return -EINVAL;
-    server->limits = (struct coil__http_limits){
-        .start_line_max = options->request_line_max,
-        .header_line_max = options->header_line_max,
-        .headers_max = options->headers_max,
-    };
+    coil__http_parser_init(&server->parser, COIL__HTTP_REQUEST, NULL, COIL__HTTP_HEADER_COUNT_MAX,
+                           &(struct coil__http_limits){
+                               .start_line_max = options->request_line_max,
+                               .header_line_max = options->header_line_max,
+                               .headers_max = options->headers_max,
+                           });
     return 0;
 }

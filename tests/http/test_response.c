@@ -300,8 +300,8 @@ FIBER_TEST(http_response, the_applications_date_and_server_replace_those_of_the_
         set_own_date, &options, GET("/"),
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDATE: mine\r\nserver: mine too\r\n\r\n");
     assert_converses(answer_target, &options, GET("/"),
-                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nServer: coil\r\n"
-                     "Content-Type: text/plain\r\n\r\n/");
+                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
+                     "Content-Type: text/plain\r\nServer: coil\r\n\r\n/");
 }
 
 FIBER_TEST(http_response, every_response_carries_the_present_date)
