@@ -204,18 +204,22 @@ static bool drop_rest(coil_http_request *request)
     return result == 0;
 }
 
-bool coil__http_body_drain(coil_http_request *request)
+static COIL_COLD bool drop_rest_in_time(coil_http_request *request)
 {
-    struct coil__http_intake *intake = &request->intake;
     coil_scope scope;
     bool is_clear;
 
-    if (intake->error < 0)
-        return false;
-    if (intake->is_done)
-        return true;
     coil_scope_enter(&scope, COIL_MS(COIL__HTTP_DRAIN_MS));
     is_clear = drop_rest(request);
     (void)coil_scope_leave(&scope);
     return is_clear;
+}
+
+bool coil__http_body_drain(coil_http_request *request)
+{
+    const struct coil__http_intake *intake = &request->intake;
+
+    if (intake->error < 0)
+        return false;
+    return intake->is_done || drop_rest_in_time(request);
 }

@@ -23,7 +23,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "core/run.h"
-#include "http/chars.h"
+#include "http/idle.h"
 #include "http/server.h"
 
 enum {
@@ -297,7 +297,7 @@ static int serve_request(coil_http_request *request)
     return conclude(request, result);
 }
 
-/* Whether a request has begun to arrive: a CR at most ends the empty line of wait_for_request(). */
+/* Whether a request has begun to arrive. A CR begins an empty line, which the idle wait skips. */
 static bool has_request(const coil_stream *stream)
 {
     const struct coil__lease *first = stream->input.first;
@@ -320,47 +320,18 @@ static int serve_burst(const struct coil__http_server *server, coil_stream *stre
     return result;
 }
 
-/* An empty line before a request, as some clients send it after a body, is not the beginning of
- * one (RFC 9112 2.2): the connection stays idle, and for no longer. */
-static COIL_COLD ssize_t skip_empty_line(coil_stream *stream)
-{
-    const char *data;
-    const ssize_t length = coil_peek(stream, 2, &data);
-
-    if (length < 2 || data[1] != '\n')
-        return length;
-    coil_consume(stream, 2);
-    coil_stream_idle(stream);
-    return coil_peek(stream, 1, &data);
-}
-
-/* Waits for the first byte of a request: 1, 0 at the end, or an error. */
-static int wait_for_request(const struct coil__http_server *server, coil_stream *stream)
-{
-    const char *data;
-    coil_scope scope;
-    ssize_t length;
-
-    coil_stream_idle(stream);
-    coil_scope_enter(&scope, server->options.idle_timeout);
-    length = coil_peek(stream, 1, &data);
-    if (COIL_UNLIKELY(length > 0 && data[0] == '\r'))
-        length = skip_empty_line(stream);
-    if (coil_scope_leave(&scope))
-        return 0;
-    return length > 0 ? 1 : end_of_connection(length);
-}
-
 static int serve_connection(const struct coil__http_server *server, coil_stream *stream)
 {
+    struct coil__http_idle idle;
     int result;
 
     coil_stream_linger(stream, linger_timeout, LINGER_BYTES);
+    coil__http_idle_init(&idle, stream, server->options.idle_timeout);
     do {
-        result = wait_for_request(server, stream);
-        if (result > 0)
-            result = serve_burst(server, stream);
+        result = coil__http_idle_wait(&idle);
+        result = result > 0 ? serve_burst(server, stream) : end_of_connection(result);
     } while (result > 0);
+    coil__http_idle_fini(&idle);
     coil__http_flush_or_cut(server, stream);
     /* What interrupted the application, or the answer to it, is the caller's to know. */
     return result < 0 ? result : coil_expired();

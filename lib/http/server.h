@@ -3,6 +3,7 @@
  *
  *   server.c           the loop over a connection's requests, and what follows an application's
  *                      result
+ *   idle.c             waiting for the next request (http/idle.h)
  *   server_options.c   defaults and limits
  *   request.c          what an application asks of a request
  *   body.c             reading a request's body, and draining what was left of it
