@@ -58,8 +58,7 @@ static COIL_ALWAYS_INLINE void *switch_to_next(struct coil__sched *sched, struct
     return next->context;
 }
 
-/* Continues the next runnable fiber, or the loop; returns when somebody continues this one. */
-static inline void switch_away(struct coil__tcb *self)
+void coil__switch_away(struct coil__tcb *self)
 {
     struct coil__sched *sched = self->sched;
     struct coil__list *link = NULL;
@@ -135,30 +134,10 @@ static void run_ready(struct coil__sched *sched)
 
 /* ---- Parking ---- */
 
-int coil__park(const char *name, void *object, coil__interrupt *interrupt)
-{
-    struct coil__tcb *self = coil__sched_this->current; /* the checkpoint made sure of it */
-
-    self->state = COIL__FIBER_PARKED;
-    self->wait_name = name;
-    self->wait_object = object;
-    self->interrupt = interrupt;
-    self->is_interrupted = false;
-    /* What became due after the call's checkpoint, while this fiber was runnable, interrupted
-     * nothing then and would not come again. */
-    if (COIL_UNLIKELY(self->interrupts))
-        coil__interrupt_if_due(self);
-    switch_away(self);
-    self->wait_name = NULL;
-    if (COIL_UNLIKELY(self->wait_result == INT32_MIN))
-        return coil__scope_report(self);
-    return self->wait_result;
-}
-
 void coil__wake_interrupted(struct coil__tcb *tcb)
 {
     tcb->is_interrupted = true;
-    coil__wake(tcb, INT32_MIN);
+    coil__wake(tcb, COIL__WAKE_INTERRUPTED);
 }
 
 void coil__interrupt_if_due(struct coil__tcb *tcb)
@@ -184,7 +163,7 @@ void coil__yield(struct coil__tcb *self)
     self->yield_turn = sched->turn_count;
     self->state = COIL__FIBER_READY;
     coil__list_push_back(&sched->ready, &self->link);
-    switch_away(self);
+    coil__switch_away(self);
 }
 
 int coil__checkpoint_slow(struct coil__tcb *self)

@@ -184,6 +184,10 @@ void coil__sched_post(struct coil__sched *sched, struct coil__post *post);
 
 /* ---- Parking ---- */
 
+enum {
+    COIL__WAKE_INTERRUPTED = INT32_MIN, /* in wait_result: the fiber is to ask its scopes */
+};
+
 /* Slow part of coil__checkpoint(). */
 COIL_COLD int coil__checkpoint_slow(struct coil__tcb *self);
 
@@ -195,11 +199,6 @@ static inline int coil__checkpoint(struct coil__tcb *self)
         return 0;
     return coil__checkpoint_slow(self);
 }
-
-/* Parks the running fiber until coil__wake(), whose result is returned, or an interruption, when
- * -ETIMEDOUT or -ECANCELED is returned. Without `interrupt` the wait can't be interrupted. `name`
- * is static and says what the fiber waits for. */
-int coil__park(const char *name, void *object, coil__interrupt *interrupt);
 
 /* Makes a parked fiber runnable. Final: the result reaches the fiber whatever comes after. */
 static inline void coil__wake(struct coil__tcb *tcb, int result)
@@ -224,6 +223,33 @@ void coil__yield(struct coil__tcb *self);
  * only asks; the second also records which scope has spoken. */
 int coil__scope_due(const struct coil__tcb *tcb);
 int coil__scope_report(struct coil__tcb *tcb);
+
+/* Continues the next runnable fiber, or the loop; returns when somebody continues `self`, which the
+ * caller has put where it will be found. */
+void coil__switch_away(struct coil__tcb *self);
+
+/* Parks the running fiber until coil__wake(), whose result is returned, or an interruption, when
+ * -ETIMEDOUT or -ECANCELED is returned. Without `interrupt` the wait can't be interrupted. `name`
+ * is static and says what the fiber waits for. */
+static inline int coil__park(const char *name, void *object, coil__interrupt *interrupt)
+{
+    struct coil__tcb *self = coil__sched_this->current; /* the checkpoint made sure of it */
+
+    self->state = COIL__FIBER_PARKED;
+    self->wait_name = name;
+    self->wait_object = object;
+    self->interrupt = interrupt;
+    self->is_interrupted = false;
+    /* What became due after the call's checkpoint, while this fiber was runnable, interrupted
+     * nothing then and would not come again. */
+    if (COIL_UNLIKELY(self->interrupts))
+        coil__interrupt_if_due(self);
+    coil__switch_away(self);
+    self->wait_name = NULL;
+    if (COIL_UNLIKELY(self->wait_result == COIL__WAKE_INTERRUPTED))
+        return coil__scope_report(self);
+    return self->wait_result;
+}
 
 /* Calls fn(arg) on the loop's stack and comes back: for what needs more stack than a fiber should
  * touch. fn must not park. No other fiber runs meanwhile. */
