@@ -42,7 +42,11 @@ typedef struct coil_http_request coil_http_request;
  *  the serve options. */
 typedef int coil_http_app(coil_http_request *request, void *arg);
 
-/** Options of coil_http_serve(); start from COIL_HTTP_OPTIONS_INIT. Zero means the default. */
+/** Options of coil_http_serve(); start from COIL_HTTP_OPTIONS_INIT. Zero means the default.
+ *
+ *  A request's body is late (408) when nothing comes for body_timeout, or when all waits for it
+ *  together take longer than body_timeout and a second for every body_rate_min bytes that have
+ *  come. A chunked one may come to body_max and 64 KiB with all that frames it (413). */
 typedef struct coil_http_options {
     size_t size;                     /* set by the initialiser */
     const coil_serve_options *serve; /* concurrency, stop and hook (coil/listener.h) */
@@ -56,12 +60,8 @@ typedef struct coil_http_options {
     uint64_t body_max;               /* bytes of a request's body, beyond it 413: 1 MiB */
     const char *server_name;         /* value of the Server header; NULL for none (the default) */
     bool close_always;               /* one request per connection */
-    unsigned body_rate_min;          /* of a request's body, see below: 500 bytes a second */
+    unsigned body_rate_min;          /* of a request's body, see above: 500 bytes a second */
 } coil_http_options;
-
-/* A body is late (408) when nothing comes for body_timeout, or when all waits for it together take
- * longer than body_timeout and a second for every body_rate_min bytes that have come. All that
- * chunks are made of may come to body_max and 64 KiB (413). */
 
 #define COIL_HTTP_OPTIONS_INIT      \
  {                                  \

@@ -64,7 +64,7 @@ static coil_time time_left(const coil_http_request *request)
     const coil_http_options *options = &request->server->options;
     const uint64_t earned = request->intake.wire / options->body_rate_min;
 
-    if (options->body_timeout == COIL_NEVER || earned > EARNED_MAX)
+    if (options->body_timeout > COIL_SECONDS(EARNED_MAX) || earned > EARNED_MAX)
         return COIL_NEVER;
     return options->body_timeout - request->intake.waited + COIL_SECONDS((coil_time)earned);
 }
