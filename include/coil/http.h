@@ -153,7 +153,8 @@ COIL_API int coil_http_header_add(coil_http_request *request, const char *name, 
 COIL_API void coil_http_close(coil_http_request *request);
 
 /** Gives the whole answer: @p status (200 to 599), @p len bytes at @p body, and their type, which
- *  replaces a Content-Type that was set before, and may be NULL for none. Parks only when the stream's buffer has no room.
+ *  replaces a Content-Type that was set before, and may be NULL for none. Parks only when the
+ *  stream's buffer has no room.
  *
  *  With a status that excludes a body (204, 304), none is sent. Returns 0; -EINVAL for the status
  *  or a type with control bytes; -EALREADY when the response has begun; or why it can't be

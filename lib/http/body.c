@@ -4,10 +4,10 @@
  * Both framings come down to runs: some body bytes in place in the stream, and how many of the
  * stream's bytes they stand for. A read copies a run and consumes it; draining only consumes.
  *
- * Both are bounded, the body bytes and those that frame them: a chunk of one byte may say it in four
- * thousand. And the time is, of all waits for one body together: body_timeout, and what the bytes
- * that came have earned at body_rate_min. Only waiting counts; how long the application takes is
- * not the client's fault.
+ * Both are bounded, the body bytes and those that frame them: a chunk of one byte may say it in
+ * four thousand. And the time is, of all waits for one body together: body_timeout, and what the
+ * bytes that came have earned at body_rate_min. Only waiting counts; how long the application takes
+ * is not the client's fault.
  *
  * What goes wrong is sticky: whatever the application does after it, the server knows why the body
  * ended and answers accordingly. Only an interruption by the application's own scope leaves

@@ -7,8 +7,8 @@
  * all replies to it collect before the next wait.
  *
  * Every wait has a deadline: idle between requests, one for a whole head however slowly it comes,
- * one for a body that grows with what has come, one for each piece of a reply. A peer that misses the first two is
- * left without an answer: there is nothing to say to one who sends nothing.
+ * one for a body that grows with what has come, one for each piece of a reply. A peer that misses
+ * the first two is left without an answer: there is nothing to say to one who sends nothing.
  *
  * Closing, as seen from here, only ends the loop. The stream then lingers, because a peer that is
  * still sending when the socket closes would lose the last reply to a reset. A response that ended
