@@ -279,7 +279,8 @@ Test(stack, many_stacks_cost_few_mappings_and_no_memory_until_touched, .init = s
     put_many(MANY);
     coil__stacks_fini(&stacks);
     cr_assert_eq(coil__alloc_live_count(), 0);
-    cr_assert_leq(mapping_count(), mappings + 20);
+    if (!has_asan()) /* which keeps mappings of its own for what it once watched */
+        cr_assert_leq(mapping_count(), mappings + 20);
 }
 
 /* The line of flags that the kernel shows for the mapping which holds `address`. */
