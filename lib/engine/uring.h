@@ -73,6 +73,7 @@ struct coil__uring {
     unsigned abilities;    /* in effect, enum coil__uring_ability */
     uint16_t generation;   /* of the request started last */
     bool is_congested;     /* the last enter refused to take entries: reap first */
+    bool is_relieved;      /* that was done, and no entry has been taken since: ask again at once */
     bool is_accept_proven; /* a multishot accept has worked */
     unsigned silent_count; /* completions of this turn that concern nobody outside */
 

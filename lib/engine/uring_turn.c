@@ -6,7 +6,9 @@
  * waits needs no system call, unless the kernel says that it has work for us (TASKRUN, overflow).
  *
  * Refusals pass: after EBUSY or EAGAIN completions are taken before anything is submitted again,
- * after EINTR and short submits we go round. Everything else means that the ring is broken.
+ * after EINTR and short submits we go round. Everything else means that the ring is broken. Entries
+ * that are refused again after that are offered twice in a row, or a kernel that refuses in step
+ * with us (every second enter, say) would meet an entry each time, and nothing would ever happen.
  *
  * Sleeping and waking: the owner announces its sleep before it looks at the wake flag, wake() sets
  * the flag before it looks at the announcement, all in one total order: one of them sees the other.
@@ -22,6 +24,14 @@ enum {
     CONGESTION_WAIT_NS = 1000000,
 };
 
+/* The kernel takes no entries now: the next turn lets it finish something, unless the turn before
+ * did and it did not help. */
+static void refused(struct coil__uring *uring)
+{
+    uring->is_congested = !uring->is_relieved;
+    uring->is_relieved = false;
+}
+
 /* What enter's failures mean for the turn: 0 to go on, or the error when the ring is broken. */
 static int enter_failed(struct coil__uring *uring, int error, unsigned flags)
 {
@@ -31,7 +41,7 @@ static int enter_failed(struct coil__uring *uring, int error, unsigned flags)
         return 0;
     case EAGAIN: /* no memory for requests, or the completion queue is overflown */
     case EBUSY:
-        uring->is_congested = true;
+        refused(uring);
         return 0;
     case EINVAL:
         if (!(flags & ENTER_ABS_TIMER))
@@ -140,6 +150,7 @@ static int enter_last(struct coil__uring *uring, unsigned submit_count, int64_t 
 static int relieve(struct coil__uring *uring, int64_t deadline)
 {
     uring->is_congested = false;
+    uring->is_relieved = true;
     if (deadline != 0) {
         const int64_t limit = coil__clock_deadline(CONGESTION_WAIT_NS);
 
@@ -167,6 +178,7 @@ int coil__uring_hand_over(struct coil__uring *uring, int64_t deadline)
 
         if (result <= 0)
             return result;
+        uring->is_relieved = false;
         if (is_last && (unsigned)result == submit_count)
             return 0;
     }
