@@ -19,6 +19,15 @@ static inline int64_t coil__clock_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* The same clock, some milliseconds late and at a fifth of the price: for people. */
+static inline int64_t coil__clock_coarse(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* The deadline `timeout_ns` from now: INT64_MAX for never, also when the sum would overflow; a
  * negative timeout counts as 0. */
 static inline int64_t coil__clock_deadline(int64_t timeout_ns)

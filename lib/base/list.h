@@ -60,6 +60,13 @@ static inline void coil__list_remove(struct coil__list *link)
     coil__list_init(link);
 }
 
+/* The same for a link that is next queued, or never used again: it is left as it is. */
+static inline void coil__list_remove_raw(const struct coil__list *link)
+{
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+}
+
 static inline struct coil__list *coil__list_first(const struct coil__list *head)
 {
     return coil__list_is_empty(head) ? NULL : head->next;

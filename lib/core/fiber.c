@@ -65,10 +65,10 @@ static void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
 /* The result is handed over: when a joiner runs, the handle may be gone with its last reference. */
 static void wake_joiners(struct coil_fiber *handle)
 {
-    const struct coil__tcb *joiner;
+    const struct coil__waiter *joiner;
 
     while ((joiner = coil__waitq_first(&handle->joiners)) != NULL) {
-        *(int *)joiner->wait_object = handle->result;
+        *(int *)joiner->object = handle->result;
         handle->is_collected = true;
         coil__waitq_wake_one(&handle->joiners, 0);
     }
@@ -192,7 +192,7 @@ int coil_join(coil_fiber *fiber, int *ret_result)
     if (result < 0)
         return result;
     if (fiber->tcb) {
-        result = coil__waitq_park(&fiber->joiners, "join", &value);
+        result = coil__waitq_park_owned(&fiber->joiners, "join", &value, &fiber);
         if (result < 0)
             return result;
     } else {

@@ -258,6 +258,7 @@ int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void
         int result;
 
         sched->turn_count++;
+        sched->turn_began = coil__clock_coarse();
         sched->is_turn_over = false;
         run_posts(sched);
         coil__timers_fire(&sched->timers);

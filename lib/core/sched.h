@@ -17,9 +17,9 @@
  * final, or coil__wake_interrupted(), called by that function, upon which the park reports
  * -ETIMEDOUT or -ECANCELED, whichever the fiber's scopes say at that time.
  *
- * Invariants: a control block's link is in the ready queue (READY), in at most one wait queue
- * (PARKED) or in no list; `interrupt` is set only while PARKED; interrupts is 0 iff neither a scope
- * in the chain has expired nor the fiber is cancelled.
+ * Invariants: a control block's link is in the ready queue (READY) or in no list; `interrupt` is
+ * set only while PARKED; interrupts is 0 iff neither a scope in the chain has expired nor the fiber
+ * is cancelled.
  */
 #ifndef COIL_LIB_CORE_SCHED_H
 #define COIL_LIB_CORE_SCHED_H
@@ -42,6 +42,7 @@ enum coil__fiber_state {
 };
 
 struct coil__tcb;
+struct coil__waiter;
 
 /* Gets a parked fiber out of its wait: now, by coil__wake_interrupted(), or later, by having its
  * operation cancelled. Called at most once per park. */
@@ -54,11 +55,13 @@ struct coil__tcb {
     struct coil_fiber *handle;
     struct coil_scope *scope; /* innermost open scope */
     coil__interrupt *interrupt;
-    void *wait_object;     /* for `interrupt`, and for people */
-    const char *wait_name; /* what it waits for, a word or two, while PARKED */
-    int wait_result;       /* what coil__wake() gave */
-    unsigned interrupts;   /* expired scopes in the chain + 1 if cancelled */
-    uint8_t state;         /* enum coil__fiber_state */
+    void *wait_object;           /* for `interrupt`, and for people */
+    const char *wait_name;       /* what it waits for, a word or two, while PARKED */
+    struct coil__waiter *waiter; /* its place while it waits in a queue (core/waitq.h), else NULL */
+    int64_t wait_since;          /* when the turn began in which it parked; to some 4 ms */
+    int wait_result;             /* what coil__wake() gave */
+    unsigned interrupts;         /* expired scopes in the chain + 1 if cancelled */
+    uint8_t state;               /* enum coil__fiber_state */
     bool is_cancelled;
     bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
@@ -143,6 +146,11 @@ struct coil__sched {
     const void *loop_stack_bottom;
     size_t loop_stack_size;
 
+    /* What may still wake a fiber from other threads: offloaded calls, handles that others post
+     * to, other cores. While it is not 0, a loop with nothing to do is no deadlock. */
+    unsigned outside_count;
+
+    int64_t turn_began; /* the coarse clock at the beginning of this turn */
     uint64_t switch_count;
     uint64_t turn_count;
     uint64_t spawn_count;
@@ -238,6 +246,7 @@ static inline int coil__park(const char *name, void *object, coil__interrupt *in
     self->state = COIL__FIBER_PARKED;
     self->wait_name = name;
     self->wait_object = object;
+    self->wait_since = self->sched->turn_began;
     self->interrupt = interrupt;
     self->is_interrupted = false;
     /* What became due after the call's checkpoint, while this fiber was runnable, interrupted

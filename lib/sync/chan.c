@@ -23,8 +23,8 @@
 #include "core/waitq.h"
 
 struct coil_chan {
-    struct coil__waitq senders;   /* wait_object: struct sender */
-    struct coil__waitq receivers; /* wait_object: the buffer that the item goes to */
+    struct coil__waitq senders;   /* object: struct sender */
+    struct coil__waitq receivers; /* object: the buffer that the item goes to */
     size_t item_size;
     size_t capacity; /* items */
     size_t head;     /* slot of the oldest item */
@@ -91,12 +91,12 @@ static void take_stored(coil_chan *chan, void *ret_item)
  * item stays in place until that fiber runs. */
 static const void *take_sender(coil_chan *chan)
 {
-    const struct coil__tcb *tcb = coil__waitq_first(&chan->senders);
+    const struct coil__waiter *waiter = coil__waitq_first(&chan->senders);
     const struct sender *sender;
 
-    if (!tcb)
+    if (!waiter)
         return NULL;
-    sender = tcb->wait_object;
+    sender = waiter->object;
     coil__waitq_wake_one(&chan->senders, 0);
     return sender->item;
 }
@@ -105,14 +105,14 @@ static const void *take_sender(coil_chan *chan)
 
 int coil_chan_try_send(coil_chan *chan, const void *item)
 {
-    const struct coil__tcb *receiver;
+    const struct coil__waiter *receiver;
 
     if (chan->is_closed)
         return -EPIPE;
     receiver = coil__waitq_first(&chan->receivers);
     if (receiver) {
         COIL_ASSERT(chan->len == 0 && "or the receiver would not wait");
-        memcpy(receiver->wait_object, item, chan->item_size);
+        memcpy(receiver->object, item, chan->item_size);
         coil__waitq_wake_one(&chan->receivers, 1);
         return 0;
     }

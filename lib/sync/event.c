@@ -23,7 +23,7 @@ void coil_event_init(coil_event *event)
 
 static int settle(coil_event *event, void *value, int result)
 {
-    struct coil__tcb *waiter;
+    const struct coil__waiter *waiter;
 
     if (event->is_set)
         return -EALREADY;
@@ -32,7 +32,7 @@ static int settle(coil_event *event, void *value, int result)
     event->result = result;
     for (waiter = coil__waitq_first(&event->waiters); waiter;
          waiter = coil__waitq_first(&event->waiters)) {
-        void **slot = waiter->wait_object;
+        void **slot = waiter->object;
 
         *slot = value;
         coil__waitq_wake_one(&event->waiters, result);

@@ -40,8 +40,8 @@ FIBER_TEST(waitq, waiters_are_woken_first_come_first_served)
         fibers[i] = spawn_until_parked(park_once, &waiting[i]);
     }
     cr_assert_eq(coil__waitq_count(&queue), 4);
-    cr_assert_eq(coil__waitq_first(&queue), fibers[0]->tcb);
-    cr_assert_eq(fibers[0]->tcb->wait_object, &waiting[0]);
+    cr_assert_eq(coil__waitq_first(&queue)->tcb, fibers[0]->tcb);
+    cr_assert_eq(coil__waitq_first(&queue)->object, &waiting[0]);
     cr_assert(coil__waitq_wake_one(&queue, WOKEN));
     cr_assert_eq(coil__waitq_count(&queue), 3);
     cr_assert_eq(coil__waitq_wake_all(&queue, WOKEN + 1), 3);
@@ -157,4 +157,136 @@ FIBER_TEST(waitq, what_a_fiber_waits_for_is_named_while_it_waits)
     cr_assert_str_eq(fiber->tcb->wait_name, "test");
     cr_assert(coil__waitq_wake_one(&queue, WOKEN));
     cr_assert_eq(join_and_drop(fiber), WOKEN);
+}
+
+/* ---- Several queues at once ---- */
+
+enum {
+    QUEUES = 3,
+};
+
+struct choosing {
+    struct coil__waitq queues[QUEUES];
+    size_t needed;
+    int results[QUEUES]; /* in the order of the wakes */
+    size_t woken_count;
+};
+
+static int park_in_all(void *arg)
+{
+    struct choosing *choosing = arg;
+    struct coil__waiter waiters[QUEUES];
+    struct coil__choice choice;
+    int result;
+
+    coil__choice_init(&choice, waiters, QUEUES, choosing->needed);
+    for (size_t i = 0; i < QUEUES; i++)
+        coil__choice_queue(&choice, i, &choosing->queues[i], NULL, NULL);
+    result = coil__choice_park(&choice, "test");
+    for (struct coil__list *link = choice.woken.next; link != &choice.woken; link = link->next) {
+        const struct coil__waiter *waiter = container_of(link, struct coil__waiter, link);
+
+        choosing->results[choosing->woken_count++] = waiter->result;
+    }
+    return result;
+}
+
+static coil_fiber *choose(struct choosing *choosing, size_t needed)
+{
+    *choosing = (struct choosing){.needed = needed};
+    for (size_t i = 0; i < QUEUES; i++)
+        coil__waitq_init(&choosing->queues[i]);
+    return spawn_until_parked(park_in_all, choosing);
+}
+
+static void assert_all_left(const struct choosing *choosing)
+{
+    for (size_t i = 0; i < QUEUES; i++)
+        cr_assert(coil__waitq_is_empty(&choosing->queues[i]));
+}
+
+FIBER_TEST(waitq, a_choice_takes_one_wake_and_leaves_the_other_queues_at_once)
+{
+    for (size_t i = 0; i < QUEUES; i++) {
+        struct choosing choosing;
+        coil_fiber *fiber = choose(&choosing, 1);
+
+        cr_assert(coil__waitq_wake_one(&choosing.queues[i], WOKEN + (int)i));
+        assert_all_left(&choosing);
+
+        cr_assert_eq(join_and_drop(fiber), 0);
+        cr_assert_eq(choosing.woken_count, 1);
+        cr_assert_eq(choosing.results[0], WOKEN + (int)i);
+    }
+}
+
+FIBER_TEST(waitq, a_choice_of_many_reports_them_in_the_order_of_their_wakes)
+{
+    struct choosing choosing;
+    coil_fiber *fiber = choose(&choosing, 2);
+
+    cr_assert(coil__waitq_wake_one(&choosing.queues[2], 22));
+    coil_yield();
+    cr_assert_eq(fiber->tcb->state, COIL__FIBER_PARKED, "one of two is not enough");
+    cr_assert(coil__waitq_wake_one(&choosing.queues[0], 20));
+    assert_all_left(&choosing);
+
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(choosing.woken_count, 2);
+    cr_assert_eq(choosing.results[0], 22);
+    cr_assert_eq(choosing.results[1], 20);
+}
+
+FIBER_TEST(waitq, an_interrupted_choice_leaves_all_queues_and_keeps_what_it_was_given)
+{
+    struct choosing choosing;
+    coil_fiber *fiber = choose(&choosing, 3);
+
+    cr_assert(coil__waitq_wake_one(&choosing.queues[1], WOKEN));
+    coil_cancel(fiber);
+    assert_all_left(&choosing);
+    cr_assert_not(coil__waitq_wake_one(&choosing.queues[0], WOKEN));
+
+    cr_assert_eq(join_and_drop(fiber), -ECANCELED);
+    cr_assert_eq(choosing.woken_count, 1);
+    cr_assert_eq(choosing.results[0], WOKEN);
+}
+
+FIBER_TEST(waitq, a_choice_completed_before_the_cancellation_is_kept)
+{
+    struct choosing choosing;
+    coil_fiber *fiber = choose(&choosing, 1);
+
+    cr_assert(coil__waitq_wake_one(&choosing.queues[0], WOKEN));
+    coil_cancel(fiber);
+
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(choosing.results[0], WOKEN);
+}
+
+FIBER_TEST(waitq, a_choice_keeps_its_place_between_other_waiters)
+{
+    struct choosing choosing;
+    char log[3] = "";
+    struct waiting waiting[2];
+    coil_fiber *fibers[3];
+
+    for (int i = 0; i < 2; i++)
+        waiting[i] = (struct waiting){.log = log, .name = (char)('a' + i)};
+    choosing = (struct choosing){.needed = 1};
+    for (size_t i = 0; i < QUEUES; i++)
+        coil__waitq_init(&choosing.queues[i]);
+    waiting[0].queue = &choosing.queues[1];
+    waiting[1].queue = &choosing.queues[1];
+    fibers[0] = spawn_until_parked(park_once, &waiting[0]);
+    fibers[1] = spawn_until_parked(park_in_all, &choosing);
+    fibers[2] = spawn_until_parked(park_once, &waiting[1]);
+
+    for (int i = 0; i < 3; i++)
+        cr_assert(coil__waitq_wake_one(&choosing.queues[1], WOKEN + i));
+
+    cr_assert_eq(join_and_drop(fibers[0]), WOKEN);
+    cr_assert_eq(join_and_drop(fibers[1]), 0);
+    cr_assert_eq(choosing.results[0], WOKEN + 1);
+    cr_assert_eq(join_and_drop(fibers[2]), WOKEN + 2);
 }
