@@ -8,6 +8,7 @@
 #ifndef COIL_COIL_H
 #define COIL_COIL_H
 
+#include <coil/address.h>
 #include <coil/base.h>
 #include <coil/chan.h>
 #include <coil/event.h>

@@ -27,6 +27,7 @@
 #ifndef COIL_STREAM_H
 #define COIL_STREAM_H
 
+#include <coil/address.h>
 #include <coil/base.h>
 #include <sys/uio.h>
 
@@ -140,8 +141,6 @@ COIL_API int coil_stream_local(const coil_stream *stream, char *ret_text, size_t
 
 /** Returns the descriptor, for setsockopt(2) and the like; do not read, write or close it. */
 COIL_API int coil_stream_fd(const coil_stream *stream);
-
-#define COIL_ADDRESS_SIZE 128
 
 COIL_END_DECLS
 

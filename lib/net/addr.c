@@ -10,30 +10,30 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include <coil/stream.h>
-
 #include "base/assert.h"
+
+COIL_STATIC_ASSERT(sizeof(coil_address) == 136, "a promise of the header");
 
 static const char unix_prefix[] = "unix:";
 
-static struct sockaddr_un *as_unix(struct coil__addr *addr)
+static struct sockaddr_un *as_unix(coil_address *addr)
 {
     return (struct sockaddr_un *)(void *)&addr->storage;
 }
 
-static struct sockaddr_in *as_ipv4(struct coil__addr *addr)
+static struct sockaddr_in *as_ipv4(coil_address *addr)
 {
     return (struct sockaddr_in *)(void *)&addr->storage;
 }
 
-static struct sockaddr_in6 *as_ipv6(struct coil__addr *addr)
+static struct sockaddr_in6 *as_ipv6(coil_address *addr)
 {
     return (struct sockaddr_in6 *)(void *)&addr->storage;
 }
 
 /* ---- Reading ---- */
 
-static int parse_unix(const char *path, struct coil__addr *ret_addr)
+static int parse_unix(const char *path, coil_address *ret_addr)
 {
     struct sockaddr_un *address = as_unix(ret_addr);
     const size_t length = strlen(path);
@@ -42,7 +42,7 @@ static int parse_unix(const char *path, struct coil__addr *ret_addr)
         return -EINVAL;
     if (length >= sizeof address->sun_path)
         return -ENAMETOOLONG;
-    *ret_addr = (struct coil__addr){.length = 0};
+    *ret_addr = (coil_address){.length = 0};
     address->sun_family = AF_UNIX;
     memcpy(address->sun_path, path, length);
     ret_addr->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
@@ -106,12 +106,12 @@ int coil__addr_split(const char *text, char *ret_host, unsigned *ret_port)
 }
 
 /* "fe80::1%eth0": the zone is an interface's name or number. */
-static int parse_ipv6(char *host, unsigned port, struct coil__addr *ret_addr)
+static int parse_ipv6(char *host, unsigned port, coil_address *ret_addr)
 {
     struct sockaddr_in6 *address = as_ipv6(ret_addr);
     char *zone = strchr(host, '%');
 
-    *ret_addr = (struct coil__addr){.length = sizeof *address};
+    *ret_addr = (coil_address){.length = sizeof *address};
     if (zone) {
         *zone++ = '\0';
         address->sin6_scope_id = if_nametoindex(zone);
@@ -123,19 +123,19 @@ static int parse_ipv6(char *host, unsigned port, struct coil__addr *ret_addr)
     return inet_pton(AF_INET6, host, &address->sin6_addr) == 1 ? 0 : -EINVAL;
 }
 
-static int parse_ipv4(const char *host, unsigned port, struct coil__addr *ret_addr)
+static int parse_ipv4(const char *host, unsigned port, coil_address *ret_addr)
 {
     struct sockaddr_in *address = as_ipv4(ret_addr);
 
-    *ret_addr = (struct coil__addr){.length = sizeof *address};
+    *ret_addr = (coil_address){.length = sizeof *address};
     address->sin_family = AF_INET;
     address->sin_port = htons((uint16_t)port);
     return inet_pton(AF_INET, host, &address->sin_addr) == 1 ? 0 : -EINVAL;
 }
 
-int coil__addr_parse(const char *text, struct coil__addr *ret_addr)
+int coil_address_parse(const char *text, coil_address *ret_address)
 {
-    struct coil__addr addr;
+    coil_address addr;
     char host[COIL__HOST_SIZE];
     unsigned port;
     int result;
@@ -157,13 +157,13 @@ int coil__addr_parse(const char *text, struct coil__addr *ret_addr)
             result = strspn(host, "0123456789.") == strlen(host) ? -EINVAL : -EDESTADDRREQ;
     }
     if (result == 0)
-        *ret_addr = addr;
+        *ret_address = addr;
     return result;
 }
 
 /* ---- Writing ---- */
 
-const char *coil__addr_unix_path(const struct coil__addr *addr)
+const char *coil__addr_unix_path(const coil_address *addr)
 {
     const struct sockaddr_un *address = (const void *)&addr->storage;
 
@@ -172,7 +172,7 @@ const char *coil__addr_unix_path(const struct coil__addr *addr)
     return address->sun_path[0] ? address->sun_path : NULL;
 }
 
-static int format_unix(const struct coil__addr *addr, char *ret_text, size_t size)
+static int format_unix(const coil_address *addr, char *ret_text, size_t size)
 {
     const struct sockaddr_un *address = (const void *)&addr->storage;
     const size_t offset = offsetof(struct sockaddr_un, sun_path);
@@ -183,7 +183,7 @@ static int format_unix(const struct coil__addr *addr, char *ret_text, size_t siz
     return snprintf(ret_text, size, "unix:%.*s", length, address->sun_path);
 }
 
-static int format(const struct coil__addr *addr, char *text, size_t size)
+static int format(const coil_address *addr, char *text, size_t size)
 {
     const struct sockaddr_in *ipv4 = (const void *)&addr->storage;
     const struct sockaddr_in6 *ipv6 = (const void *)&addr->storage;
@@ -211,10 +211,10 @@ static int format(const struct coil__addr *addr, char *text, size_t size)
     return length >= 0 && (size_t)length < size ? length : -ENOBUFS;
 }
 
-int coil__addr_format(const struct coil__addr *addr, char *ret_text, size_t size)
+int coil_address_format(const coil_address *address, char *ret_text, size_t size)
 {
     char text[COIL_ADDRESS_SIZE];
-    const int length = format(addr, text, sizeof text);
+    const int length = format(address, text, sizeof text);
 
     if (length < 0)
         return length;
@@ -226,9 +226,74 @@ int coil__addr_format(const struct coil__addr *addr, char *ret_text, size_t size
 
 int coil__addr_format_local(int fd, char *ret_text, size_t size)
 {
-    struct coil__addr addr = {.length = sizeof addr.storage};
+    coil_address addr = {.length = sizeof addr.storage};
 
     if (getsockname(fd, coil__addr_sockaddr(&addr), &addr.length) < 0)
         return -errno;
-    return coil__addr_format(&addr, ret_text, size);
+    return coil_address_format(&addr, ret_text, size);
+}
+
+/* ---- Comparing ---- */
+
+static const struct sockaddr_in *get_ipv4(const coil_address *addr)
+{
+    return (const void *)&addr->storage;
+}
+
+static const struct sockaddr_in6 *get_ipv6(const coil_address *addr)
+{
+    return (const void *)&addr->storage;
+}
+
+bool coil_address_equal(const coil_address *a, const coil_address *b)
+{
+    const struct sockaddr_in6 *a6 = get_ipv6(a);
+    const struct sockaddr_in6 *b6 = get_ipv6(b);
+
+    if (a->length != b->length)
+        return false;
+    if (a->length == 0)
+        return true;
+    if (a->storage.ss_family != b->storage.ss_family)
+        return false;
+    switch (a->storage.ss_family) {
+    case AF_INET:
+        return get_ipv4(a)->sin_port == get_ipv4(b)->sin_port &&
+               get_ipv4(a)->sin_addr.s_addr == get_ipv4(b)->sin_addr.s_addr;
+    case AF_INET6: /* without the flow label, which is the packet's */
+        return a6->sin6_port == b6->sin6_port && a6->sin6_scope_id == b6->sin6_scope_id &&
+               memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof a6->sin6_addr) == 0;
+    default:
+        return memcmp(&a->storage, &b->storage, a->length) == 0;
+    }
+}
+
+/* ---- IPv4 in IPv6 ---- */
+
+void coil__addr_map(coil_address *addr)
+{
+    const struct sockaddr_in ipv4 = *get_ipv4(addr);
+    struct sockaddr_in6 *ipv6 = as_ipv6(addr);
+
+    if (addr->storage.ss_family != AF_INET)
+        return;
+    *addr = (coil_address){.length = sizeof *ipv6};
+    ipv6->sin6_family = AF_INET6;
+    ipv6->sin6_port = ipv4.sin_port;
+    ipv6->sin6_addr.s6_addr[10] = 0xff;
+    ipv6->sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&ipv6->sin6_addr.s6_addr[12], &ipv4.sin_addr, sizeof ipv4.sin_addr);
+}
+
+void coil__addr_unmap(coil_address *addr)
+{
+    const struct sockaddr_in6 ipv6 = *get_ipv6(addr);
+    struct sockaddr_in *ipv4 = as_ipv4(addr);
+
+    if (ipv6.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr))
+        return;
+    *addr = (coil_address){.length = sizeof *ipv4};
+    ipv4->sin_family = AF_INET;
+    ipv4->sin_port = ipv6.sin6_port;
+    memcpy(&ipv4->sin_addr, &ipv6.sin6_addr.s6_addr[12], sizeof ipv4->sin_addr);
 }

@@ -18,7 +18,7 @@
 #include "net/resolve.h"
 #include "net/stream.h"
 
-static int open_socket(const struct coil__addr *remote, const struct coil__addr *local)
+static int open_socket(const coil_address *remote, const coil_address *local)
 {
     const int family = remote->storage.ss_family;
     const int one = 1;
@@ -38,7 +38,7 @@ static int open_socket(const struct coil__addr *remote, const struct coil__addr 
     return fd;
 }
 
-int coil__connect_to(const struct coil__addr *remote, const struct coil__addr *local,
+int coil__connect_to(const coil_address *remote, const coil_address *local,
                      coil_stream **ret_stream)
 {
     const int fd = open_socket(remote, local);
@@ -58,7 +58,7 @@ int coil__connect_to(const struct coil__addr *remote, const struct coil__addr *l
 
 /* Tries the addresses one after the other. A connect that the kernel gave up is a reason to go on,
  * an interruption is not. */
-static int connect_to_any(const struct coil__addr *addrs, int count, const struct coil__addr *local,
+static int connect_to_any(const coil_address *addrs, int count, const coil_address *local,
                           coil_stream **ret_stream)
 {
     int result = -EAFNOSUPPORT;
@@ -73,10 +73,9 @@ static int connect_to_any(const struct coil__addr *addrs, int count, const struc
     return result;
 }
 
-static int connect_by_name(const char *address, const struct coil__addr *local,
-                           coil_stream **ret_stream)
+static int connect_by_name(const char *address, const coil_address *local, coil_stream **ret_stream)
 {
-    struct coil__addr *addrs;
+    coil_address *addrs;
     char host[COIL__HOST_SIZE];
     unsigned port;
     int result = coil__addr_split(address, host, &port);
@@ -95,15 +94,15 @@ static int connect_by_name(const char *address, const struct coil__addr *local,
 
 int coil_connect(const char *address, const char *local, coil_stream **ret_stream)
 {
-    struct coil__addr remote_addr;
-    struct coil__addr local_addr;
-    const int remote_result = coil__addr_parse(address, &remote_addr);
+    coil_address remote_addr;
+    coil_address local_addr;
+    const int remote_result = coil_address_parse(address, &remote_addr);
     int result;
 
     if (remote_result < 0 && remote_result != -EDESTADDRREQ)
         return remote_result;
     if (local) {
-        result = coil__addr_parse(local, &local_addr);
+        result = coil_address_parse(local, &local_addr);
         if (result < 0)
             return result == -EDESTADDRREQ ? -EINVAL : result;
     }

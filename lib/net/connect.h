@@ -13,7 +13,7 @@
 #include "net/addr.h"
 
 /* `local` may be NULL. Parks. Returns 0 or why not. */
-int coil__connect_to(const struct coil__addr *remote, const struct coil__addr *local,
+int coil__connect_to(const coil_address *remote, const coil_address *local,
                      coil_stream **ret_stream);
 
 #endif

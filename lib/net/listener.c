@@ -233,7 +233,7 @@ int coil_accept(coil_listener *listener, coil_stream **ret_stream)
 
 /* A socket file that nobody listens on is a leftover of a process that ended without clean-up.
  * The probe is of another type: a listener that lives refuses it without seeing a connection. */
-static void remove_stale(const struct coil__addr *addr)
+static void remove_stale(const coil_address *addr)
 {
     const char *path = coil__addr_unix_path(addr);
     struct stat status;
@@ -251,7 +251,7 @@ static void remove_stale(const struct coil__addr *addr)
     (void)close(fd);
 }
 
-static int set_up(int fd, const struct coil__addr *addr, const coil_listen_options *options)
+static int set_up(int fd, const coil_address *addr, const coil_listen_options *options)
 {
     const int one = 1;
     const int zero = 0;
@@ -275,8 +275,7 @@ static int set_up(int fd, const struct coil__addr *addr, const coil_listen_optio
     return listen(fd, options->backlog > 0 ? options->backlog : SOMAXCONN) < 0 ? -errno : 0;
 }
 
-static int open_socket(struct coil__addr *addr, const char *address,
-                       const coil_listen_options *options)
+static int open_socket(coil_address *addr, const char *address, const coil_listen_options *options)
 {
     int fd = socket(addr->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int result;
@@ -286,7 +285,7 @@ static int open_socket(struct coil__addr *addr, const char *address,
         char text[COIL_ADDRESS_SIZE] = "0.0.0.0";
 
         (void)strncat(text, address, sizeof text - strlen(text) - 1);
-        result = coil__addr_parse(text, addr);
+        result = coil_address_parse(text, addr);
         if (result < 0)
             return result;
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -314,10 +313,10 @@ int coil_listen(const char *address, const coil_listen_options *options,
                 coil_listener **ret_listener)
 {
     coil_listen_options chosen;
-    struct coil__addr addr;
+    coil_address addr;
     coil_listener *listener;
     int *queue;
-    int result = coil__addr_parse(address, &addr);
+    int result = coil_address_parse(address, &addr);
 
     if (result < 0)
         return result == -EDESTADDRREQ ? -EINVAL : result;

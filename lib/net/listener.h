@@ -40,7 +40,7 @@ struct coil_listener {
     bool is_near_limit; /* the last descriptor was beyond fd_limit */
     bool keep_unix;
     struct coil__server *server; /* that serves it, or NULL */
-    struct coil__addr addr;
+    coil_address addr;
 };
 
 /* Takes a connection: the caller has passed a checkpoint. Returns the descriptor or an error. */

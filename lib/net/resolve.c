@@ -20,7 +20,7 @@ coil__resolver *coil__resolve_with = getaddrinfo;
 struct lookup {
     char host[COIL__HOST_SIZE];
     char service[sizeof "65535"];
-    struct coil__addr addrs[COIL__RESOLVE_MAX];
+    coil_address addrs[COIL__RESOLVE_MAX];
 };
 
 static int error_of(int code)
@@ -49,7 +49,7 @@ static int take_addresses(const struct addrinfo *list, struct lookup *lookup)
     int count = 0;
 
     for (; list && count < COIL__RESOLVE_MAX; list = list->ai_next) {
-        struct coil__addr *addr = &lookup->addrs[count];
+        coil_address *addr = &lookup->addrs[count];
 
         if ((list->ai_family != AF_INET && list->ai_family != AF_INET6) ||
             list->ai_addrlen > sizeof addr->storage)
@@ -83,7 +83,7 @@ static int run_lookup(void *arg)
     return count > 0 ? count : -ENXIO;
 }
 
-int coil__resolve(const char *host, unsigned port, struct coil__addr *ret_addrs, size_t max)
+int coil__resolve(const char *host, unsigned port, coil_address *ret_addrs, size_t max)
 {
     struct lookup *lookup;
     int count = 0;
@@ -106,4 +106,18 @@ int coil__resolve(const char *host, unsigned port, struct coil__addr *ret_addrs,
         memcpy(ret_addrs, lookup->addrs, (size_t)count * sizeof *ret_addrs);
     coil__free(lookup);
     return count;
+}
+
+int coil_address_resolve(const char *text, coil_address *ret_addresses, size_t max)
+{
+    char host[COIL__HOST_SIZE];
+    unsigned port;
+    int result = coil_address_parse(text, ret_addresses);
+
+    if (result == 0)
+        return 1;
+    if (result != -EDESTADDRREQ)
+        return result;
+    result = coil__addr_split(text, host, &port);
+    return result < 0 ? result : coil__resolve(host, port, ret_addresses, max);
 }

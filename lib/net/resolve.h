@@ -22,7 +22,7 @@ enum {
 
 /* Stores up to `max` (and COIL__RESOLVE_MAX) addresses of `host` with `port` for stream sockets, in
  * the order in which they should be tried. Parks. Returns how many, at least 1. */
-int coil__resolve(const char *host, unsigned port, struct coil__addr *ret_addrs, size_t max);
+int coil__resolve(const char *host, unsigned port, coil_address *ret_addrs, size_t max);
 
 /* getaddrinfo(3), unless a test says otherwise. */
 typedef int coil__resolver(const char *host, const char *service, const struct addrinfo *hints,

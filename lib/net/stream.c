@@ -291,11 +291,11 @@ int coil__stream_busy(const coil_stream *stream, const struct coil__tcb *holder,
 
 int coil_stream_peer(const coil_stream *stream, char *ret_text, size_t size)
 {
-    struct coil__addr addr = {.length = sizeof addr.storage};
+    coil_address addr = {.length = sizeof addr.storage};
 
     if (getpeername(stream->fd, coil__addr_sockaddr(&addr), &addr.length) < 0)
         return -errno;
-    return coil__addr_format(&addr, ret_text, size);
+    return coil_address_format(&addr, ret_text, size);
 }
 
 int coil_stream_local(const coil_stream *stream, char *ret_text, size_t size)

@@ -90,10 +90,10 @@ void await_fd(int fd, short events)
 
 int dial(const char *address)
 {
-    struct coil__addr addr;
+    coil_address addr;
     int fd;
 
-    cr_assert_eq(coil__addr_parse(address, &addr), 0);
+    cr_assert_eq(coil_address_parse(address, &addr), 0);
     fd = socket(addr.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_geq(fd, 0);
     cr_assert_eq(connect(fd, coil__addr_sockaddr(&addr), addr.length), 0, "connect to %s: %s",

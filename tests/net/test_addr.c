@@ -10,16 +10,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include <coil/stream.h>
-
 #include "net/addr.h"
 
 TestSuite(addr, .timeout = 30);
 
 static void assert_result(const char *text, int expected)
 {
-    struct coil__addr addr = {.length = 77};
-    const int result = coil__addr_parse(text, &addr);
+    coil_address addr = {.length = 77};
+    const int result = coil_address_parse(text, &addr);
 
     cr_assert_eq(result, expected, "\"%s\" gives %d", text, result);
     if (result < 0)
@@ -28,15 +26,15 @@ static void assert_result(const char *text, int expected)
 
 static void assert_round_trip(const char *text, const char *expected)
 {
-    struct coil__addr addr;
+    coil_address addr;
     char back[COIL_ADDRESS_SIZE];
     const int length = (int)strlen(expected);
 
-    cr_assert_eq(coil__addr_parse(text, &addr), 0, "%s", text);
-    cr_assert_eq(coil__addr_format(&addr, back, sizeof back), length, "%s", text);
+    cr_assert_eq(coil_address_parse(text, &addr), 0, "%s", text);
+    cr_assert_eq(coil_address_format(&addr, back, sizeof back), length, "%s", text);
     cr_assert_str_eq(back, expected);
-    cr_assert_eq(coil__addr_format(&addr, back, (size_t)length + 1), length, "just enough room");
-    cr_assert_eq(coil__addr_format(&addr, back, (size_t)length), -ENOBUFS);
+    cr_assert_eq(coil_address_format(&addr, back, (size_t)length + 1), length, "just enough room");
+    cr_assert_eq(coil_address_format(&addr, back, (size_t)length), -ENOBUFS);
 }
 
 Test(addr, good_addresses_come_back_in_their_shortest_form)
@@ -175,11 +173,11 @@ Test(addr, a_unix_path_fits_exactly_or_not_at_all)
     };
 
     char text[200] = "unix:";
-    struct coil__addr addr;
+    coil_address addr;
 
     memset(text + 5, 'p', PATH_MAX_HERE);
     assert_round_trip(text, text);
-    cr_assert_eq(coil__addr_parse(text, &addr), 0);
+    cr_assert_eq(coil_address_parse(text, &addr), 0);
     cr_assert_str_eq(coil__addr_unix_path(&addr), text + 5);
     text[5 + PATH_MAX_HERE] = 'p';
     assert_result(text, -ENAMETOOLONG);
@@ -191,25 +189,25 @@ Test(addr, a_unix_path_fits_exactly_or_not_at_all)
 
 Test(addr, only_a_unix_socket_with_a_file_has_a_path)
 {
-    struct coil__addr addr;
+    coil_address addr;
 
-    cr_assert_eq(coil__addr_parse("unix:@name", &addr), 0);
+    cr_assert_eq(coil_address_parse("unix:@name", &addr), 0);
     cr_assert_null(coil__addr_unix_path(&addr));
-    cr_assert_eq(coil__addr_parse("1.2.3.4:5", &addr), 0);
+    cr_assert_eq(coil_address_parse("1.2.3.4:5", &addr), 0);
     cr_assert_null(coil__addr_unix_path(&addr));
 }
 
 Test(addr, the_kernel_takes_and_gives_the_same_abstract_name)
 {
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    struct coil__addr addr;
+    coil_address addr;
     char name[64];
     char text[COIL_ADDRESS_SIZE];
 
     cr_assert_eq(coil__addr_format_local(fd, text, sizeof text), 5);
     cr_assert_str_eq(text, "unix:", "without a name");
     (void)snprintf(name, sizeof name, "unix:@coil addr %d", (int)getpid());
-    cr_assert_eq(coil__addr_parse(name, &addr), 0);
+    cr_assert_eq(coil_address_parse(name, &addr), 0);
     cr_assert_eq(addr.length, offsetof(struct sockaddr_un, sun_path) + strlen(name + 5),
                  "a NUL at the end would be part of the name");
     cr_assert_eq(bind(fd, coil__addr_sockaddr(&addr), addr.length), 0);
@@ -221,10 +219,10 @@ Test(addr, the_kernel_takes_and_gives_the_same_abstract_name)
 
 Test(addr, a_family_without_text_is_refused)
 {
-    struct coil__addr addr = {.storage = {.ss_family = AF_PACKET}, .length = 20};
+    coil_address addr = {.storage = {.ss_family = AF_PACKET}, .length = 20};
     char text[COIL_ADDRESS_SIZE];
 
-    cr_assert_eq(coil__addr_format(&addr, text, sizeof text), -EAFNOSUPPORT);
+    cr_assert_eq(coil_address_format(&addr, text, sizeof text), -EAFNOSUPPORT);
 }
 
 /* Texts of address-like bytes, their NUL the last byte before an unmapped page. */
@@ -239,8 +237,8 @@ Test(addr, no_text_is_read_beyond_its_end_and_what_parses_round_trips)
     cr_assert_neq(memory, MAP_FAILED);
     cr_assert_eq(mprotect(memory + page, page, PROT_NONE), 0);
     for (unsigned i = 0; i < 300000; i++) {
-        struct coil__addr addr;
-        struct coil__addr again;
+        coil_address addr;
+        coil_address again;
         char text[COIL_ADDRESS_SIZE];
         char *start;
         size_t length;
@@ -253,14 +251,90 @@ Test(addr, no_text_is_read_beyond_its_end_and_what_parses_round_trips)
             start[at] = alphabet[(state >> 33) % (sizeof alphabet - 1)];
         }
         start[length] = '\0';
-        if (coil__addr_parse(start, &addr) < 0)
+        if (coil_address_parse(start, &addr) < 0)
             continue;
         parsed_count++;
-        cr_assert_gt(coil__addr_format(&addr, text, sizeof text), 0, "%s", start);
-        cr_assert_eq(coil__addr_parse(text, &again), 0, "%s became %s", start, text);
+        cr_assert_gt(coil_address_format(&addr, text, sizeof text), 0, "%s", start);
+        cr_assert_eq(coil_address_parse(text, &again), 0, "%s became %s", start, text);
         cr_assert_eq(again.length, addr.length);
         cr_assert_eq(memcmp(&again.storage, &addr.storage, addr.length), 0, "%s, %s", start, text);
     }
     cr_assert_gt(parsed_count, 100);
     cr_assert_eq(munmap(memory, 2 * page), 0);
+}
+
+/* ---- Comparing ---- */
+
+static coil_address parsed(const char *text)
+{
+    coil_address address;
+
+    cr_assert_eq(coil_address_parse(text, &address), 0, "%s", text);
+    return address;
+}
+
+static bool equal(const char *a, const char *b)
+{
+    const coil_address first = parsed(a);
+    const coil_address second = parsed(b);
+
+    return coil_address_equal(&first, &second);
+}
+
+Test(addr, equal_addresses_have_the_same_host_and_port_whatever_else_is_in_the_storage)
+{
+    coil_address a = parsed("127.0.0.1:5");
+    const coil_address b = parsed("127.0.0.1:5");
+
+    ((char *)&a.storage)[12] = 'x'; /* sin_zero */
+    cr_assert(coil_address_equal(&a, &b));
+    cr_assert(equal("[::1]:5", "[0::1]:5"));
+    cr_assert(equal("unix:@a", "unix:@a"));
+
+    cr_assert_not(equal("127.0.0.1:5", "127.0.0.1:6"));
+    cr_assert_not(equal("127.0.0.1:5", "127.0.0.2:5"));
+    cr_assert_not(equal("[::1]:5", "[::1]:6"));
+    cr_assert_not(equal("[::1]:5", "[::2]:5"));
+    cr_assert_not(equal("unix:@a", "unix:@b"));
+    cr_assert_not(equal("unix:@a", "unix:@ab"));
+    cr_assert_not(equal("unix:@a", "unix:aa"));
+    cr_assert_not(equal("127.0.0.1:5", "[::ffff:127.0.0.1]:5"));
+}
+
+Test(addr, no_address_equals_itself_only)
+{
+    const coil_address none = {.length = 0};
+    const coil_address some = parsed(":1");
+
+    cr_assert(coil_address_equal(&none, &none));
+    cr_assert_not(coil_address_equal(&none, &some));
+}
+
+Test(addr, ipv4_goes_into_ipv6_and_comes_back)
+{
+    coil_address address = parsed("1.2.3.4:567");
+    char text[COIL_ADDRESS_SIZE];
+
+    coil__addr_map(&address);
+    cr_assert_gt(coil_address_format(&address, text, sizeof text), 0);
+    cr_assert_str_eq(text, "[::ffff:1.2.3.4]:567");
+    coil__addr_unmap(&address);
+    cr_assert_gt(coil_address_format(&address, text, sizeof text), 0);
+    cr_assert_str_eq(text, "1.2.3.4:567");
+}
+
+Test(addr, other_addresses_are_neither_mapped_nor_unmapped)
+{
+    coil_address unix_address = parsed("unix:@a");
+    coil_address ipv6 = parsed("[::1]:5");
+    const coil_address unix_before = unix_address;
+    const coil_address ipv6_before = ipv6;
+
+    coil__addr_map(&unix_address);
+    coil__addr_unmap(&unix_address);
+    coil__addr_map(&ipv6);
+    coil__addr_unmap(&ipv6);
+
+    cr_assert(coil_address_equal(&unix_address, &unix_before));
+    cr_assert(coil_address_equal(&ipv6, &ipv6_before));
 }

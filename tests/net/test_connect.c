@@ -32,15 +32,15 @@ struct full {
 
 static void full_open(struct full *full, const char *address)
 {
-    struct coil__addr addr;
+    coil_address addr;
 
     *full = (struct full){.count = 0};
-    cr_assert_eq(coil__addr_parse(address, &addr), 0);
+    cr_assert_eq(coil_address_parse(address, &addr), 0);
     full->listener = socket(addr.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(bind(full->listener, coil__addr_sockaddr(&addr), addr.length), 0);
     cr_assert_eq(listen(full->listener, 0), 0);
     cr_assert_gt(coil__addr_format_local(full->listener, full->address, sizeof full->address), 0);
-    cr_assert_eq(coil__addr_parse(full->address, &addr), 0);
+    cr_assert_eq(coil_address_parse(full->address, &addr), 0);
     while (full->count < 8) {
         const int fd =
             socket(addr.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

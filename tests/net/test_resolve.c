@@ -84,11 +84,11 @@ static void answer_instead(void)
 
 TestSuite(resolve, .init = answer_instead);
 
-static const char *text_of(const struct coil__addr *addr)
+static const char *text_of(const coil_address *addr)
 {
     static char text[COIL_ADDRESS_SIZE];
 
-    cr_assert_gt(coil__addr_format(addr, text, sizeof text), 0);
+    cr_assert_gt(coil_address_format(addr, text, sizeof text), 0);
     return text;
 }
 
@@ -96,7 +96,7 @@ static const char *text_of(const struct coil__addr *addr)
 
 FIBER_TEST(resolve, a_name_gives_its_addresses_in_order_with_the_port)
 {
-    struct coil__addr addrs[4];
+    coil_address addrs[4];
 
     answer.hosts[0] = "127.0.0.7";
     answer.hosts[1] = "::1";
@@ -114,7 +114,7 @@ FIBER_TEST(resolve, a_name_gives_its_addresses_in_order_with_the_port)
 
 FIBER_TEST(resolve, there_are_no_more_addresses_than_asked_for)
 {
-    struct coil__addr addrs[ANSWERS];
+    coil_address addrs[ANSWERS];
 
     for (int i = 0; i < ANSWERS; i++)
         answer.hosts[i] = "127.0.0.1";
@@ -128,7 +128,7 @@ FIBER_TEST(resolve, there_are_no_more_addresses_than_asked_for)
 
 FIBER_TEST(resolve, addresses_that_coil_does_not_know_are_left_out)
 {
-    struct coil__addr addr;
+    coil_address addr;
 
     answer.hosts[0] = "::1";
     answer.hosts[1] = "127.0.0.1";
@@ -165,7 +165,7 @@ FIBER_TEST(resolve, the_resolvers_errors_become_error_numbers)
 
 FIBER_TEST(resolve, a_name_beyond_every_limit_is_not_asked_for)
 {
-    struct coil__addr addr;
+    coil_address addr;
     char name[COIL__HOST_SIZE + 1];
 
     memset(name, 'a', COIL__HOST_SIZE);
@@ -394,6 +394,35 @@ FIBER_TEST(resolve, an_interrupted_connect_does_not_go_on_to_the_next_address)
         (void)close(fillers[i]);
     (void)close(deaf);
     coil_listener_close(listener);
+}
+
+/* ---- coil_address_resolve() ---- */
+
+FIBER_TEST(resolve, a_literal_address_is_read_without_asking_anybody)
+{
+    coil_address address;
+
+    cr_assert_eq(coil_address_resolve("127.0.0.1:5", &address, 1), 1);
+    cr_assert_str_eq(text_of(&address), "127.0.0.1:5");
+    cr_assert_eq(coil_address_resolve("unix:@x", &address, 1), 1);
+    cr_assert_eq(coil_address_resolve("nonsense", &address, 1), -EINVAL);
+
+    cr_assert_str_eq(text_of(&address), "unix:@x", "untouched on failure");
+    cr_assert_eq(atomic_load(&answer.asked_count), 0);
+}
+
+FIBER_TEST(resolve, a_name_with_a_port_is_looked_up)
+{
+    coil_address addresses[2];
+
+    answer.hosts[0] = "127.0.0.7";
+    answer.hosts[1] = "127.0.0.8";
+
+    cr_assert_eq(coil_address_resolve("some.name:53", addresses, 2), 2);
+    cr_assert_str_eq(text_of(&addresses[0]), "127.0.0.7:53");
+    cr_assert_str_eq(text_of(&addresses[1]), "127.0.0.8:53");
+
+    cr_assert_eq(coil_address_resolve("some.name:53", addresses, 1), 1, "no more than fit");
 }
 
 /* ---- The C library's resolver ---- */
