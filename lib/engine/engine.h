@@ -52,6 +52,18 @@ enum coil__request_kind {
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */
     COIL__OP_FSYNC,   /* fd, flags */
     COIL__OP_CLOSE,   /* fd */
+    COIL__OP_READV,   /* fd, data = struct iovec[length], offset as READ */
+    COIL__OP_WRITEV,  /* as READV */
+    /* Newer ones, up to UNLINKAT: an engine without them says -EINVAL and has done nothing. */
+    COIL__OP_FALLOCATE, /* fd, flags = FALLOC_FL_*, offset, length */
+    COIL__OP_FADVISE,   /* fd, flags = POSIX_FADV_*, offset, length */
+    COIL__OP_FTRUNCATE, /* fd, length */
+    COIL__OP_RENAMEAT,  /* fd = directory, data = path, length = directory of extra = new path,
+                           flags = RENAME_* */
+    COIL__OP_LINKAT,    /* the same, flags = AT_* */
+    COIL__OP_SYMLINKAT, /* fd = directory, data = path, extra = what it points to */
+    COIL__OP_MKDIRAT,   /* fd = directory, data = path, length = mode */
+    COIL__OP_UNLINKAT,  /* fd = directory, data = path, flags = AT_REMOVEDIR */
     /* Standing orders. */
     COIL__REQUEST_RECEIVE,
     COIL__REQUEST_ACCEPT,

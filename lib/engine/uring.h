@@ -47,7 +47,8 @@ enum coil__uring_ability {
     COIL__URING_SUBMIT_ALL = 1U << 10,
     COIL__URING_CLAMP = 1U << 11,
     COIL__URING_CQSIZE = 1U << 12,
-    COIL__URING_ALL = (1U << 13) - 1,
+    COIL__URING_FILE_OPS = 1U << 13, /* operations that kernels from 5.11 need not have */
+    COIL__URING_ALL = (1U << 14) - 1,
 };
 
 /* Where received bytes go (uring_buffers.c). */

@@ -51,6 +51,7 @@ static const struct {
     unsigned setup_flag; /* 0 where it is not a set-up flag */
 } abilities[] = {
     /* Newest first: the order of peeling. */
+    {"file_ops", COIL__URING_FILE_OPS, 0},
     {"no_iowait", COIL__URING_NO_IOWAIT, 0},
     {"abs_timer", COIL__URING_ABS_TIMER, 0},
     {"defer_taskrun", COIL__URING_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN},

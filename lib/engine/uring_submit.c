@@ -51,6 +51,88 @@ static inline void fill_send(struct io_uring_sqe *sqe, const struct coil__op *op
     sqe->msg_flags = op->flags;
 }
 
+/* Newer than the headers of liburing 2.3. */
+enum {
+    OP_FTRUNCATE = 55, /* 6.9 */
+    OP_NONE = 255,     /* what every kernel refuses */
+};
+
+/* Operations on names. */
+static void fill_name_op(struct io_uring_sqe *sqe, const struct coil__op *op)
+{
+    const int fd = op->request.fd;
+    const unsigned length = (unsigned)op->length;
+    const int flags = (int)op->flags;
+
+    switch ((int)op->request.kind) {
+    case COIL__OP_OPENAT:
+        io_uring_prep_openat(sqe, fd, op->data, flags, length);
+        return;
+    case COIL__OP_OPENAT2:
+        io_uring_prep_openat2(sqe, fd, op->data, op->more.extra);
+        return;
+    case COIL__OP_STATX:
+        io_uring_prep_statx(sqe, fd, op->data, flags, length, op->more.extra);
+        return;
+    case COIL__OP_RENAMEAT:
+        io_uring_prep_renameat(sqe, fd, op->data, (int)op->length, op->more.extra, op->flags);
+        return;
+    case COIL__OP_LINKAT:
+        io_uring_prep_linkat(sqe, fd, op->data, (int)op->length, op->more.extra, flags);
+        return;
+    case COIL__OP_SYMLINKAT:
+        io_uring_prep_symlinkat(sqe, op->more.extra, fd, op->data);
+        return;
+    case COIL__OP_MKDIRAT:
+        io_uring_prep_mkdirat(sqe, fd, op->data, length);
+        return;
+    default:
+        io_uring_prep_unlinkat(sqe, fd, op->data, flags);
+    }
+}
+
+/* Operations on open files. */
+static void fill_file_op(struct io_uring_sqe *sqe, const struct coil__op *op)
+{
+    const int fd = op->request.fd;
+    const unsigned length = clamped(op->length);
+
+    switch ((int)op->request.kind) {
+    case COIL__OP_READ:
+        io_uring_prep_read(sqe, fd, op->data, length, op->more.offset);
+        return;
+    case COIL__OP_WRITE:
+        io_uring_prep_write(sqe, fd, op->data, length, op->more.offset);
+        return;
+    case COIL__OP_READV:
+        io_uring_prep_readv(sqe, fd, op->data, length, op->more.offset);
+        return;
+    case COIL__OP_WRITEV:
+        io_uring_prep_writev(sqe, fd, op->data, length, op->more.offset);
+        return;
+    case COIL__OP_FSYNC:
+        io_uring_prep_fsync(sqe, fd, op->flags);
+        return;
+    case COIL__OP_FALLOCATE:
+        io_uring_prep_fallocate(sqe, fd, (int)op->flags, (off_t)op->more.offset, (off_t)op->length);
+        return;
+    case COIL__OP_FADVISE:
+        /* What 32 bits do not hold goes into a field that older kernels refuse. */
+        io_uring_prep_rw(IORING_OP_FADVISE, sqe, fd, NULL, 0, op->more.offset);
+        sqe->fadvise_advice = op->flags;
+        if (op->length <= UINT32_MAX)
+            sqe->len = (unsigned)op->length;
+        else
+            sqe->addr = op->length;
+        return;
+    case COIL__OP_FTRUNCATE:
+        io_uring_prep_rw(OP_FTRUNCATE, sqe, fd, NULL, 0, op->length);
+        return;
+    default:
+        io_uring_prep_close(sqe, fd);
+    }
+}
+
 static void fill_op(struct io_uring_sqe *sqe, const struct coil__op *op)
 {
     const int fd = op->request.fd;
@@ -80,31 +162,37 @@ static void fill_op(struct io_uring_sqe *sqe, const struct coil__op *op)
         io_uring_prep_connect(sqe, fd, op->data, length);
         return;
     case COIL__OP_READ:
-        io_uring_prep_read(sqe, fd, op->data, length, op->more.offset);
-        return;
     case COIL__OP_WRITE:
-        io_uring_prep_write(sqe, fd, op->data, length, op->more.offset);
+    case COIL__OP_READV:
+    case COIL__OP_WRITEV:
+    case COIL__OP_FSYNC:
+    case COIL__OP_FALLOCATE:
+    case COIL__OP_FADVISE:
+    case COIL__OP_FTRUNCATE:
+    case COIL__OP_CLOSE:
+        fill_file_op(sqe, op);
         return;
     case COIL__OP_OPENAT:
-        io_uring_prep_openat(sqe, fd, op->data, (int)op->flags, length);
-        return;
     case COIL__OP_OPENAT2:
-        io_uring_prep_openat2(sqe, fd, op->data, op->more.extra);
-        return;
     case COIL__OP_STATX:
-        io_uring_prep_statx(sqe, fd, op->data, (int)op->flags, length, op->more.extra);
-        return;
-    case COIL__OP_FSYNC:
-        io_uring_prep_fsync(sqe, fd, op->flags);
-        return;
-    case COIL__OP_CLOSE:
-        io_uring_prep_close(sqe, fd);
+    case COIL__OP_RENAMEAT:
+    case COIL__OP_LINKAT:
+    case COIL__OP_SYMLINKAT:
+    case COIL__OP_MKDIRAT:
+    case COIL__OP_UNLINKAT:
+        fill_name_op(sqe, op);
         return;
     case COIL__REQUEST_RECEIVE:
     case COIL__REQUEST_ACCEPT:
         break;
     }
     COIL_ASSERT(false && "submit() takes one-shot operations");
+}
+
+/* What COIL__URING_FILE_OPS stands for. */
+static bool is_newer(const struct coil__request *request)
+{
+    return request->kind >= COIL__OP_FALLOCATE && request->kind <= COIL__OP_UNLINKAT;
 }
 
 static void fill_receive(struct io_uring_sqe *sqe, const struct coil__receive *receive)
@@ -172,6 +260,8 @@ static void place(struct coil__uring *uring, struct coil__request *request)
         fill_accept(uring, sqe, coil__accept_of(request));
     else
         fill_op(sqe, coil__op_of(request));
+    if (COIL_UNLIKELY(!coil__uring_can(uring, COIL__URING_FILE_OPS)) && is_newer(request))
+        sqe->opcode = OP_NONE;
     hand_out(uring, request, sqe);
 }
 

@@ -9,9 +9,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 #include "engine/engine_fixture.h"
 
@@ -155,6 +157,82 @@ CONTRACT(contract, files_are_opened_written_read_described_synced_and_closed)
 
     cr_assert_eq(unlinkat(dir_fd, "f", 0), 0);
     (void)close(dir_fd);
+    cr_assert_eq(rmdir(directory), 0);
+}
+
+/* Names in a directory, and pieces of a file. -EINVAL is what an engine without an operation says,
+ * having done nothing; then the rest proves nothing. */
+CONTRACT(contract, names_are_made_moved_linked_and_removed)
+{
+    char directory[] = "/tmp/coil-engine-XXXXXX";
+    char a[] = "a";
+    char b[] = "b";
+    struct stat status;
+    int dir_fd;
+    int made;
+
+    cr_assert_not_null(mkdtemp(directory));
+    dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    made = op_run(bench, OP(COIL__OP_MKDIRAT, dir_fd, .data = a, .length = 0700));
+    if (made == 0) {
+        cr_assert_eq(op_run(bench, OP(COIL__OP_RENAMEAT, dir_fd, .data = a,
+                                      .length = (uint64_t)dir_fd, .more.extra = b)),
+                     0);
+        cr_assert_eq(fstatat(dir_fd, "b", &status, 0), 0);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_SYMLINKAT, dir_fd, .data = a, .more.extra = b)), 0);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_UNLINKAT, dir_fd, .data = b)), -EISDIR);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_UNLINKAT, dir_fd, .data = b, .flags = AT_REMOVEDIR)),
+                     0);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_LINKAT, dir_fd, .data = a,
+                                      .length = (uint64_t)dir_fd, .more.extra = b)),
+                     0);
+        cr_assert_eq(fstatat(dir_fd, "b", &status, AT_SYMLINK_NOFOLLOW), 0);
+        cr_assert_eq(status.st_nlink, 2);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_UNLINKAT, dir_fd, .data = a)), 0);
+        cr_assert_eq(op_run(bench, OP(COIL__OP_UNLINKAT, dir_fd, .data = b)), 0);
+    } else {
+        cr_assert_eq(made, -EINVAL);
+        cr_assert_eq(fstatat(dir_fd, "a", &status, 0), -1);
+    }
+    (void)close(dir_fd);
+    cr_assert_eq(rmdir(directory), 0);
+}
+
+CONTRACT(contract, files_are_written_in_pieces_allocated_and_cut)
+{
+    char directory[] = "/tmp/coil-engine-XXXXXX";
+    char name[80];
+    char text[8] = "";
+    struct iovec pieces[2] = {{hello, 2}, {hello + 2, 3}};
+    struct stat status;
+    int fd;
+    int result;
+
+    cr_assert_not_null(mkdtemp(directory));
+    (void)snprintf(name, sizeof name, "%s/f", directory);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    cr_assert_eq(op_run(bench, OP(COIL__OP_WRITEV, fd, .data = pieces, .length = 2)), 5);
+    pieces[0].iov_base = text;
+    pieces[1].iov_base = text + 2;
+    cr_assert_eq(
+        op_run(bench, OP(COIL__OP_READV, fd, .data = pieces, .length = 2, .more.offset = 1)), 4);
+    cr_assert_str_eq(text, "ello");
+
+    result = op_run(bench, OP(COIL__OP_FALLOCATE, fd, .length = 4096, .more.offset = 4096));
+    cr_assert(result == 0 || result == -EINVAL || result == -EOPNOTSUPP, "%d", result);
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert_eq(status.st_size, result == 0 ? 8192 : 5);
+    result = op_run(bench, OP(COIL__OP_FADVISE, fd, .flags = POSIX_FADV_DONTNEED));
+    cr_assert(result == 0 || result == -EINVAL, "%d", result);
+    result = op_run(bench, OP(COIL__OP_FTRUNCATE, fd, .length = 3));
+    cr_assert(result == 0 || result == -EINVAL, "%d", result);
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert(result < 0 || status.st_size == 3);
+
+    (void)close(fd);
+    cr_assert_eq(unlink(name), 0);
     cr_assert_eq(rmdir(directory), 0);
 }
 

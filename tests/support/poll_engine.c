@@ -2,8 +2,8 @@
 /* The poll engine: one list of requests, tried one after the other.
  *
  * A turn tries every request once without blocking. What would block stays in the list; when
- * nothing at all happened, poll(2) sleeps on the descriptors of all of them. Files never block
- * longer than the disk, so their operations are simply done.
+ * nothing at all happened, poll(2) sleeps on the descriptors of all of them. Operations on files
+ * and names are in poll_files.c.
  *
  * Invariant: a request is in `pending`, or in the batch of the turn that is running, exactly while
  * it is the engine's.
@@ -13,19 +13,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "support/poll_files.h"
 
 enum {
     BUFFER_COUNT = 8,
@@ -66,6 +64,7 @@ static short poll_events(struct coil__request *request)
     case COIL__OP_SENDMSG:
     case COIL__OP_CONNECT:
     case COIL__OP_WRITE:
+    case COIL__OP_WRITEV:
         return POLLOUT;
     case COIL__OP_NOP:
     case COIL__OP_RECV:
@@ -76,6 +75,15 @@ static short poll_events(struct coil__request *request)
     case COIL__OP_STATX:
     case COIL__OP_FSYNC:
     case COIL__OP_CLOSE:
+    case COIL__OP_READV:
+    case COIL__OP_FALLOCATE:
+    case COIL__OP_FADVISE:
+    case COIL__OP_FTRUNCATE:
+    case COIL__OP_RENAMEAT:
+    case COIL__OP_LINKAT:
+    case COIL__OP_SYMLINKAT:
+    case COIL__OP_MKDIRAT:
+    case COIL__OP_UNLINKAT:
     case COIL__REQUEST_RECEIVE:
     case COIL__REQUEST_ACCEPT:
         break;
@@ -117,32 +125,6 @@ static int try_connect(struct coil__op *op)
     return -error;
 }
 
-static int try_read(struct coil__op *op)
-{
-    const size_t length = op->length > INT_MAX ? INT_MAX : op->length;
-
-    if (readiness(&op->request) == 0)
-        return -EAGAIN;
-    if (op->more.offset != UINT64_MAX)
-        return outcome(pread(op->request.fd, op->data, length, (off_t)op->more.offset));
-    return outcome(read(op->request.fd, op->data, length));
-}
-
-static int try_write(struct coil__op *op)
-{
-    size_t length = op->length > INT_MAX ? INT_MAX : op->length;
-    struct stat status;
-
-    if (readiness(&op->request) == 0)
-        return -EAGAIN;
-    if (op->more.offset != UINT64_MAX)
-        return outcome(pwrite(op->request.fd, op->data, length, (off_t)op->more.offset));
-    /* POLLOUT promises room for this much and no more. */
-    if (fstat(op->request.fd, &status) == 0 && !S_ISREG(status.st_mode) && length > PIPE_BUF)
-        length = PIPE_BUF;
-    return outcome(write(op->request.fd, op->data, length));
-}
-
 static int try_poll(struct coil__op *op)
 {
     const int events = readiness(&op->request);
@@ -174,19 +156,23 @@ static int try_op(struct coil__op *op)
     case COIL__OP_CONNECT:
         return try_connect(op);
     case COIL__OP_READ:
-        return try_read(op);
     case COIL__OP_WRITE:
-        return try_write(op);
     case COIL__OP_OPENAT:
-        return outcome(openat(fd, op->data, flags, (mode_t)op->length));
     case COIL__OP_OPENAT2:
-        return outcome(syscall(SYS_openat2, fd, op->data, op->more.extra, sizeof(struct open_how)));
     case COIL__OP_STATX:
-        return outcome(statx(fd, op->data, flags, (unsigned)op->length, op->more.extra));
     case COIL__OP_FSYNC:
-        return outcome(fsync(fd));
     case COIL__OP_CLOSE:
-        return outcome(close(fd));
+    case COIL__OP_READV:
+    case COIL__OP_WRITEV:
+    case COIL__OP_FALLOCATE:
+    case COIL__OP_FADVISE:
+    case COIL__OP_FTRUNCATE:
+    case COIL__OP_RENAMEAT:
+    case COIL__OP_LINKAT:
+    case COIL__OP_SYMLINKAT:
+    case COIL__OP_MKDIRAT:
+    case COIL__OP_UNLINKAT:
+        return coil__poll_file_op(op);
     case COIL__REQUEST_RECEIVE:
     case COIL__REQUEST_ACCEPT:
         break;
