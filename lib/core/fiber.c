@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/sanitize.h"
+#include "core/overflow.h"
 #include "core/switch.h"
 #include "core/waitq.h"
 
@@ -84,6 +85,8 @@ static void fiber_main(void *arg)
     handle->result = self->entry(self->arg);
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
+    if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
+        coil__overflow_die(self);
     if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
         /* While it still is a fiber: the hook may park. */
         report_unhandled(sched, handle);

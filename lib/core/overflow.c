@@ -5,11 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "core/sched.h"
 
 enum {
     SIGNAL_STACK_SIZE = 16384,
@@ -44,20 +44,31 @@ static void write_number(uint64_t number)
     write_text(&digits[at]);
 }
 
-static void report(const struct coil__sched *sched, const void *address)
+static void write_report(const struct coil__tcb *tcb, const char *ending)
 {
-    const struct coil__tcb *tcb = sched->current;
-    void *top;
-
-    if (!tcb || !coil__stacks_guard_hit(&sched->stacks, address, &top))
-        return;
     write_text("coil: stack overflow in fiber ");
     write_number(tcb->handle->id);
     write_text(" '");
     write_text(tcb->handle->name);
     write_text("': more than ");
-    write_number(sched->stacks.usable_size);
-    write_text(" bytes of stack; move big arrays to the heap or raise coil_options.stack_size\n");
+    write_number(tcb->sched->stacks.usable_size);
+    write_text(" bytes of stack; move big arrays to the heap or raise coil_options.stack_size");
+    write_text(ending);
+}
+
+static void report(const struct coil__sched *sched, const void *address)
+{
+    const struct coil__tcb *tcb = sched->current;
+    void *top;
+
+    if (tcb && coil__stacks_guard_hit(&sched->stacks, address, &top))
+        write_report(tcb, "\n");
+}
+
+_Noreturn void coil__overflow_die(const struct coil__tcb *tcb)
+{
+    write_report(tcb, " (seen as it ends, for its stack has no guard page)\n");
+    abort();
 }
 
 /* As if whoever was here before had been called by the kernel. */

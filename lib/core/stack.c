@@ -11,7 +11,8 @@
  *
  * Guards are tried from cheap to expensive, in each slab anew, because the cheap one can fail for
  * single mappings (locked memory) and mprotect when the process runs out of VMAs: a program that
- * loses its guards once is not without them for ever.
+ * loses its guards once is not without them for ever. Which slots have a canary instead is in their
+ * records, for the canary of a slot with a guard could not be read.
  */
 #include "core/stack.h"
 
@@ -46,14 +47,21 @@ enum {
     /* MADV_GUARD_INSTALL of Linux 6.13, which the C library of Debian 12 does not know. */
     ADVICE_GUARD_INSTALL = 102,
 
+    /* Larger than most holes that a frame leaves untouched, and still only eight cache lines. */
+    CANARY_WORDS = 64,
+
     RESIDENT_PAGES_PER_CALL = 128,
 };
+
+/* Differs from word to word, so that neither a fill nor a copy of a canary looks like one. */
+static const uint64_t canary_seed = 0xc011ca9a5eedf1beU;
 
 /* What is known about a slot beside its memory. */
 struct coil__stack_slot {
     struct coil__stack_slot *next_cold;
     void *top;
     unsigned valgrind_id;
+    bool has_canary;
 };
 
 struct coil__stack_slab {
@@ -128,6 +136,25 @@ static enum coil__guard_kind best_guard_now(void)
     return best;
 }
 
+static uint64_t canary_word(const uint64_t *at)
+{
+    return canary_seed ^ (uint64_t)(uintptr_t)at;
+}
+
+/* The lowest word of the canary below a stack. */
+static uint64_t *canary_of(char *bottom)
+{
+    return (uint64_t *)(void *)bottom - CANARY_WORDS;
+}
+
+static void install_canary(char *bottom)
+{
+    uint64_t *canary = canary_of(bottom);
+
+    for (size_t i = 0; i < CANARY_WORDS; i++)
+        canary[i] = canary_word(&canary[i]);
+}
+
 /* Protects `guard` as well as the slab can, which from here on is what stacks->guard says. */
 static void install_guard(struct coil__stacks *stacks, char *guard)
 {
@@ -135,10 +162,10 @@ static void install_guard(struct coil__stacks *stacks, char *guard)
         madvise(guard, stacks->guard_size, ADVICE_GUARD_INSTALL) < 0)
         stacks->guard = COIL__GUARD_MPROTECT;
     if (stacks->guard == COIL__GUARD_MPROTECT && mprotect(guard, stacks->guard_size, PROT_NONE) < 0)
-        stacks->guard = COIL__GUARD_NONE;
-    if (stacks->guard == COIL__GUARD_NONE && !atomic_flag_test_and_set(&is_loss_logged)) {
-        coil__log(COIL_LOG_WARNING, "fiber stacks have no guard pages: a stack overflow will go "
-                                    "unnoticed (vm.max_map_count reached?)");
+        stacks->guard = COIL__GUARD_CANARY;
+    if (stacks->guard == COIL__GUARD_CANARY && !atomic_flag_test_and_set(&is_loss_logged)) {
+        coil__log(COIL_LOG_WARNING, "fiber stacks have no guard pages: a stack overflow will only "
+                                    "be seen when the fiber ends (vm.max_map_count reached?)");
     }
 }
 
@@ -212,6 +239,11 @@ static void *carve(struct coil__stacks *stacks)
     char *bottom = guard + stacks->guard_size;
 
     install_guard(stacks, guard);
+    slot->has_canary = stacks->guard == COIL__GUARD_CANARY;
+    if (slot->has_canary) {
+        install_canary(bottom);
+        stacks->canary_count++;
+    }
     slot->top = bottom + stacks->usable_size;
     slot->valgrind_id = coil__sanitize_stack_add(bottom, slot->top);
     coil__sanitize_root_add(bottom, stacks->usable_size);
@@ -247,6 +279,12 @@ static struct coil__stack_slab *find_slab(const struct coil__stacks *stacks, con
     return NULL;
 }
 
+static struct coil__stack_slot *slot_of(const struct coil__stacks *stacks,
+                                        struct coil__stack_slab *slab, const char *bottom)
+{
+    return &slab->slots[(size_t)(bottom - slab->base) / slot_size(stacks)];
+}
+
 void coil__stacks_init(struct coil__stacks *stacks, size_t usable_size)
 {
     const size_t page = page_size();
@@ -279,6 +317,7 @@ void coil__stacks_fini(struct coil__stacks *stacks)
     stacks->cold_list = NULL;
     stacks->free_count = 0;
     stacks->cold_count = 0;
+    stacks->canary_count = 0;
 }
 
 /* ---- Getting and giving back ---- */
@@ -350,7 +389,7 @@ static struct coil__stack_slab *cool(struct coil__stacks *stacks, void *top,
 
     slab = find_slab(stacks, bottom, slab);
     COIL_ASSERT(slab && "a free stack belongs to a slab");
-    slot = &slab->slots[(size_t)(bottom - slab->base) / slot_size(stacks)];
+    slot = slot_of(stacks, slab, bottom);
     slot->next_cold = stacks->cold_list;
     stacks->cold_list = slot;
     stacks->free_count--;
@@ -393,6 +432,21 @@ bool coil__stacks_guard_hit(const struct coil__stacks *stacks, const void *addre
         return false;
     *ret_top = slab->slots[index].top;
     return true;
+}
+
+bool coil__stack_is_canary_intact(const struct coil__stacks *stacks, void *top)
+{
+    char *bottom = coil__stack_bottom(stacks, top);
+    struct coil__stack_slab *slab = find_slab(stacks, bottom, NULL);
+    const uint64_t *canary = canary_of(bottom);
+    uint64_t difference = 0;
+
+    COIL_ASSERT(slab && "a stack belongs to a slab");
+    if (!slot_of(stacks, slab, bottom)->has_canary)
+        return true;
+    for (size_t i = 0; i < CANARY_WORDS; i++)
+        difference |= canary[i] ^ canary_word(&canary[i]);
+    return difference == 0;
 }
 
 size_t coil__stack_resident(const struct coil__stacks *stacks, void *top)

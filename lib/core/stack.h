@@ -5,14 +5,16 @@
  * guard + usable bytes. The kernel commits pages at first touch, adjacent slabs merge into one
  * VMA, and guards are page-table markers (MADV_GUARD_INSTALL) that cost no VMA either: the number
  * of fibers is bounded by memory, not by vm.max_map_count. Where the kernel lacks them (probed once
- * by use: some accept the call without effect), mprotect takes over, slab by slab; where both fail,
- * stacks go without and the log says so once.
+ * by use: some accept the call without effect), mprotect takes over, slab by slab. Where both fail
+ * (locked memory, vm.max_map_count) the log says so once, and a canary in the highest bytes of the
+ * guard's place, which costs a page of memory, shows afterwards that a fiber went beyond its stack.
+ * Below it the rest of that place takes the damage, so that looking when the fiber ends will do.
  *
  * Free stacks are reused last in, first out, warm and with their guard in place; after a burst
  * coil__stacks_trim() gives the pages of the coldest ones back.
  *
- * Invariant: a stack handed out has its guard installed, if the kernel grants guards at all, and
- * its usable part readable and writable.
+ * Invariant: a stack handed out has its guard installed, if the kernel grants guards at all, else
+ * an intact canary, and its usable part readable and writable.
  */
 #ifndef COIL_LIB_CORE_STACK_H
 #define COIL_LIB_CORE_STACK_H
@@ -27,7 +29,7 @@
 enum coil__guard_kind {
     COIL__GUARD_MADVISE,
     COIL__GUARD_MPROTECT,
-    COIL__GUARD_NONE, /* both refused; overflow goes unnoticed (logged once) */
+    COIL__GUARD_CANARY, /* both refused (logged once): overflow is seen after the fact */
 };
 
 enum {
@@ -49,6 +51,7 @@ struct coil__stacks {
     size_t live_count;           /* handed out */
     size_t free_count;           /* in free_list */
     size_t cold_count;           /* in cold_list */
+    size_t canary_count;         /* slots that have a canary for want of a guard */
     enum coil__guard_kind guard; /* what the last new stack got */
 };
 
@@ -100,6 +103,16 @@ void coil__stacks_trim(struct coil__stacks *stacks, size_t keep, size_t most);
 /* Whether `address` lies in the guard below some stack of `stacks`; *ret_top is that stack's top.
  * Async-signal-safe: the overflow handler asks. */
 bool coil__stacks_guard_hit(const struct coil__stacks *stacks, const void *address, void **ret_top);
+
+/* The slow part of coil__stack_is_intact(). */
+bool coil__stack_is_canary_intact(const struct coil__stacks *stacks, void *top);
+
+/* False when the canary below the stack ending at `top` was overwritten. Where there is a real
+ * guard an overflow has long ended the program. */
+static inline bool coil__stack_is_intact(const struct coil__stacks *stacks, void *top)
+{
+    return COIL_LIKELY(stacks->canary_count == 0) || coil__stack_is_canary_intact(stacks, top);
+}
 
 /* Bytes of the stack ending at `top` that are resident, by mincore(2): its high-water mark, rounded
  * up to pages. */

@@ -150,6 +150,65 @@ Test(overflow, a_signal_from_outside_kills_at_once, .timeout = 60)
     cr_assert_null(strstr(end.output, "stack overflow in fiber"));
 }
 
+/* ---- Without guard pages ---- */
+
+/* Reaches `depth` bytes into the stack, which may be more than it has, and comes back. */
+/* NOLINTNEXTLINE(misc-no-recursion): that is the point */
+static int reach(size_t depth)
+{
+    volatile char frame[64];
+
+    frame[0] = 1;
+    if ((uintptr_t)coil__self()->stack_top - (uintptr_t)frame >= depth)
+        return frame[0];
+    return reach(depth) + frame[0];
+}
+
+static int use_all_of_the_stack(void *arg)
+{
+    enum {
+        RESERVE = 4096, /* for the frames of this test and of sanitizers */
+    };
+
+    (void)arg;
+    return reach(coil__sched()->stacks.usable_size - RESERVE) > 0 ? 0 : -EINVAL;
+}
+
+static int overflow_a_little(void *arg)
+{
+    (void)arg;
+    return reach(coil__sched()->stacks.usable_size + 64) > 0 ? 0 : -EINVAL;
+}
+
+static int die_without_guards(void *arg)
+{
+    coil__stack_guard_limit(COIL__GUARD_CANARY);
+    return die(arg);
+}
+
+Test(overflow, without_guards_a_fiber_that_overflowed_is_named_when_it_ends, .timeout = 60)
+{
+    struct death death = {.fiber = overflow_a_little};
+    struct child_end end;
+
+    child_run(die_without_guards, &death, &end);
+
+    cr_assert_eq(end.signal, SIGABRT, "exit %d: %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "coil: stack overflow in fiber 2 'deep'"), "%s",
+                       end.output);
+    cr_assert_not_null(strstr(end.output, "no guard page"), "%s", end.output);
+}
+
+Test(overflow, without_guards_a_fiber_may_use_all_of_its_stack, .timeout = 60)
+{
+    struct death death = {.fiber = use_all_of_the_stack};
+    struct child_end end;
+
+    child_run(die_without_guards, &death, &end);
+
+    cr_assert_eq(end.exit_code, 0, "signal %d: %s", end.signal, end.output);
+}
+
 /* ---- The handler that was there before ---- */
 
 static char handler_stack[64 * 1024];

@@ -207,7 +207,7 @@ Test(stack, locked_memory_gets_mprotect_guards, .init = set_up)
     if (mlockall(MCL_FUTURE | MCL_ONFAULT) < 0)
         cr_skip_test("may not lock memory");
     get_many(2);
-    cr_assert_neq(stacks.guard, COIL__GUARD_NONE);
+    cr_assert_neq(stacks.guard, COIL__GUARD_CANARY);
     assert_guarded(tops[1]);
     (void)munlockall();
 }
@@ -225,12 +225,73 @@ static void count_log(coil_log_level level, const char *message, void *arg)
 Test(stack, without_any_guard_stacks_work_and_the_log_says_so_once, .init = set_up)
 {
     coil_log_set(count_log, NULL);
-    coil__stack_guard_limit(COIL__GUARD_NONE);
+    coil__stack_guard_limit(COIL__GUARD_CANARY);
     get_many(SEVERAL);
 
-    cr_assert_eq(stacks.guard, COIL__GUARD_NONE);
+    cr_assert_eq(stacks.guard, COIL__GUARD_CANARY);
     cr_assert_eq(log_count, 1);
     memset(coil__stack_bottom(&stacks, tops[1]), 1, stacks.usable_size);
+}
+
+static void say_nothing(coil_log_level level, const char *message, void *arg)
+{
+    (void)level;
+    (void)message;
+    (void)arg;
+}
+
+static void get_without_guards(size_t count)
+{
+    coil_log_set(say_nothing, NULL);
+    coil__stack_guard_limit(COIL__GUARD_CANARY);
+    get_many(count);
+}
+
+Test(stack, a_byte_written_below_a_stack_without_guard_is_seen, .init = set_up)
+{
+    for (ptrdiff_t below = 1; below <= 512; below++) {
+        char *byte;
+
+        get_without_guards(1);
+        byte = coil__stack_bottom(&stacks, tops[0]) - below;
+        cr_assert(coil__stack_is_intact(&stacks, tops[0]));
+        *byte = (char)~*byte;
+        cr_assert_not(coil__stack_is_intact(&stacks, tops[0]), "%zd bytes below", below);
+        *byte = (char)~*byte;
+        put_many(1);
+    }
+}
+
+Test(stack, a_canary_stays_with_its_stack_and_speaks_for_no_other, .init = set_up)
+{
+    get_without_guards(3);
+    for (int i = 0; i < 3; i++)
+        memset(coil__stack_bottom(&stacks, tops[i]), 1, stacks.usable_size);
+    put_many(3);
+    coil__stacks_trim(&stacks, 1, SIZE_MAX);
+    get_many(3);
+    cr_assert_eq(stacks.canary_count, 3);
+
+    *(coil__stack_bottom(&stacks, tops[1]) - 8) = 0;
+
+    cr_assert(coil__stack_is_intact(&stacks, tops[0]));
+    cr_assert_not(coil__stack_is_intact(&stacks, tops[1]));
+    cr_assert(coil__stack_is_intact(&stacks, tops[2]));
+}
+
+Test(stack, in_a_slab_that_loses_its_guards_half_way_each_stack_has_its_own, .init = set_up)
+{
+    get_many(2);
+    coil_log_set(say_nothing, NULL);
+    stacks.guard = COIL__GUARD_CANARY; /* as a refusal leaves it */
+    tops[2] = coil__stack_get(&stacks);
+
+    cr_assert_eq(stacks.canary_count, 1);
+    assert_guarded(tops[1]);
+    cr_assert(coil__stack_is_intact(&stacks, tops[1]));
+    cr_assert(coil__stack_is_intact(&stacks, tops[2]));
+    *(coil__stack_bottom(&stacks, tops[2]) - 1) ^= 1;
+    cr_assert_not(coil__stack_is_intact(&stacks, tops[2]));
 }
 
 Test(stack, when_mprotect_runs_out_of_mappings_stacks_go_without_guards, .init = set_up)
@@ -252,7 +313,8 @@ Test(stack, when_mprotect_runs_out_of_mappings_stacks_go_without_guards, .init =
 
     cr_assert_not_null(last);
     *((char *)last - 1) = 1;
-    cr_assert_eq(stacks.guard, COIL__GUARD_NONE);
+    cr_assert_eq(stacks.guard, COIL__GUARD_CANARY);
+    cr_assert(coil__stack_is_intact(&stacks, last));
 }
 
 Test(stack, many_stacks_cost_few_mappings_and_no_memory_until_touched, .init = set_up)
