@@ -18,6 +18,7 @@
 #include <coil/http_client.h>
 #include <coil/imap.h>
 #include <coil/listener.h>
+#include <coil/local.h>
 #include <coil/log.h>
 #include <coil/offload.h>
 #include <coil/pool.h>

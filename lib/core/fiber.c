@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/sanitize.h"
+#include "core/local.h"
 #include "core/overflow.h"
 #include "core/switch.h"
 #include "core/waitq.h"
@@ -75,6 +76,19 @@ static void wake_joiners(struct coil_fiber *handle)
     }
 }
 
+/* Each hook is taken off before it is called: its storage may go meanwhile, and a hook that adds
+ * another one has it called in its turn. */
+static void run_exit_hooks(struct coil_fiber *handle)
+{
+    while (handle->exit_hooks) {
+        coil_exit_hook *hook = handle->exit_hooks;
+
+        handle->exit_hooks = hook->next;
+        handle->is_collected = true;
+        hook->fn(handle, handle->result, hook->arg);
+    }
+}
+
 static void fiber_main(void *arg)
 {
     struct coil__tcb *self = arg;
@@ -85,6 +99,10 @@ static void fiber_main(void *arg)
     handle->result = self->entry(self->arg);
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
+    if (COIL_UNLIKELY(handle->exit_hooks))
+        run_exit_hooks(handle);
+    if (COIL_UNLIKELY(self->locals))
+        coil__local_end(self);
     if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
         coil__overflow_die(self);
     if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
@@ -115,12 +133,27 @@ static struct coil__tcb *make_tcb(struct coil__sched *sched, void *stack_top)
     return tcb;
 }
 
+/* What a fiber that spawns leaves to its child. On failure the child's stack is given back. */
+static int inherit(struct coil__sched *sched, struct coil__tcb *child)
+{
+    int result = 0;
+
+    if (COIL_UNLIKELY(sched->current && sched->current->locals))
+        result = coil__local_inherit(sched->current, child);
+    if (COIL_UNLIKELY(result < 0)) {
+        coil__sanitize_fiber_free(child->sanitizer_fiber);
+        coil__stack_put(&sched->stacks, child->stack_top);
+    }
+    return result;
+}
+
 int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg,
                       const void *spawn_site, struct coil_fiber **ret_fiber)
 {
     struct coil_fiber *handle;
     struct coil__tcb *tcb;
     void *stack_top;
+    int result;
 
     if (sched->fiber_count >= sched->fibers_max)
         return -EAGAIN;
@@ -135,6 +168,11 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     }
 
     tcb = make_tcb(sched, stack_top);
+    result = inherit(sched, tcb);
+    if (result < 0) {
+        coil__slab_put(&sched->handles, handle);
+        return result;
+    }
     tcb->entry = entry;
     tcb->arg = arg;
     tcb->handle = handle;
@@ -143,6 +181,7 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     *handle = blank_handle;
     handle->tcb = tcb;
     handle->id = ++sched->id_last;
+    handle->parent_id = sched->current ? sched->current->handle->id : 0;
     handle->spawn_site = spawn_site;
     handle->reference_count = ret_fiber ? 2 : 1;
     coil__waitq_init(&handle->joiners);
@@ -181,6 +220,16 @@ void coil__fiber_reap(struct coil__sched *sched)
 int coil_spawn(int (*fn)(void *), void *arg, coil_fiber **ret_fiber)
 {
     return coil__fiber_spawn(coil__sched(), fn, arg, __builtin_return_address(0), ret_fiber);
+}
+
+int coil_try_join(coil_fiber *fiber, int *ret_result)
+{
+    if (fiber->tcb)
+        return -EAGAIN;
+    fiber->is_collected = true;
+    if (ret_result)
+        *ret_result = fiber->result;
+    return 0;
 }
 
 int coil_join(coil_fiber *fiber, int *ret_result)
@@ -243,6 +292,16 @@ uint64_t coil_fiber_id(const coil_fiber *fiber)
     return fiber->id;
 }
 
+uint64_t coil_fiber_parent_id(const coil_fiber *fiber)
+{
+    return fiber->parent_id;
+}
+
+const void *coil_fiber_spawn_site(const coil_fiber *fiber)
+{
+    return fiber->spawn_site;
+}
+
 const char *coil_fiber_name(const coil_fiber *fiber)
 {
     return fiber->name;
@@ -264,38 +323,33 @@ void coil_unhandled_set(coil_unhandled_hook *hook, void *arg)
     sched->unhandled_arg = arg;
 }
 
-/* ---- Sleep ---- */
+/* ---- Exit hooks ---- */
 
-struct sleeper {
-    struct coil__timer timer;
-    struct coil__tcb *tcb;
-};
-
-static void sleep_over(struct coil__timer *timer)
+void coil_on_exit(coil_fiber *fiber, coil_exit_hook *hook,
+                  void (*fn)(coil_fiber *fiber, int result, void *arg), void *arg)
 {
-    coil__wake(container_of(timer, struct sleeper, timer)->tcb, 0);
-}
+    coil_exit_hook **end = &fiber->exit_hooks;
 
-static void sleep_interrupted(struct coil__tcb *tcb)
-{
-    struct sleeper *sleeper = tcb->wait_object;
-
-    coil__timer_disarm(&tcb->sched->timers, &sleeper->timer);
-    coil__wake_interrupted(tcb);
-}
-
-int coil_sleep(coil_time duration)
-{
-    struct coil__tcb *self = coil__self();
-    struct sleeper sleeper = {.timer = {.fire = sleep_over}, .tcb = self};
-    const int result = coil__checkpoint(self);
-
-    if (result < 0)
-        return result;
-    if (duration <= 0) {
-        coil__yield(self);
-        return 0;
+    *hook = (coil_exit_hook){.fn = fn, .arg = arg};
+    if (!fiber->tcb) {
+        fiber->is_collected = true;
+        fn(fiber, fiber->result, arg);
+        return;
     }
-    coil__timer_arm(&self->sched->timers, &sleeper.timer, coil__clock_deadline(duration));
-    return coil__park("sleep", &sleeper, sleep_interrupted);
+    while (*end) {
+        COIL_ASSERT(*end != hook && "a hook is added once");
+        end = &(*end)->next;
+    }
+    *end = hook;
+}
+
+bool coil_off_exit(coil_fiber *fiber, coil_exit_hook *hook)
+{
+    for (coil_exit_hook **link = &fiber->exit_hooks; *link; link = &(*link)->next) {
+        if (*link != hook)
+            continue;
+        *link = hook->next;
+        return true;
+    }
+    return false;
 }

@@ -43,6 +43,7 @@ enum coil__fiber_state {
 
 struct coil__tcb;
 struct coil__waiter;
+struct coil__locals;
 
 /* Gets a parked fiber out of its wait: now, by coil__wake_interrupted(), or later, by having its
  * operation cancelled. Called at most once per park. */
@@ -69,6 +70,7 @@ struct coil__tcb {
     unsigned failure_count; /* parking calls in a row that failed at once */
     int (*entry)(void *);
     void *arg;
+    struct coil__locals *locals; /* core/local.h; NULL while it has none */
     void *stack_top;
     void *sanitizer_stack; /* ASan's fake stack while not running */
     void *sanitizer_fiber; /* TSan's name for this fiber */
@@ -83,7 +85,9 @@ struct coil_fiber {
     struct coil__list registry;
     struct coil__waitq joiners;
     uint64_t id;
-    const void *spawn_site; /* return address of the call that spawned it */
+    uint64_t parent_id;         /* of the fiber that spawned it; 0 when none did */
+    coil_exit_hook *exit_hooks; /* oldest first */
+    const void *spawn_site;     /* return address of the call that spawned it */
     unsigned reference_count;
     int result;
     bool is_collected; /* somebody has seen the result */
