@@ -46,7 +46,7 @@ enum coil__request_kind {
     COIL__OP_RECVMSG, /* fd, data = struct msghdr, flags = MSG_* */
     COIL__OP_CONNECT, /* fd, data = struct sockaddr, length */
     COIL__OP_READ,    /* fd, data, length, offset (UINT64_MAX: the file's own position) */
-    COIL__OP_WRITE,   /* as READ */
+    COIL__OP_WRITE,   /* as READ; both: flags = enum coil__op_flag */
     COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; gives the fd */
     COIL__OP_OPENAT2, /* fd = directory, data = path, extra = struct open_how; gives the fd */
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */
@@ -67,6 +67,14 @@ enum coil__request_kind {
     /* Standing orders. */
     COIL__REQUEST_RECEIVE,
     COIL__REQUEST_ACCEPT,
+};
+
+enum coil__op_flag {
+    /* A WRITE that finds nobody to read is -EPIPE, as always, but sends no SIGPIPE. */
+    COIL__OP_QUIET = 1,
+    /* The descriptor may block although it said that it would not (terminals do): the engine must
+     * not be the one who waits. */
+    COIL__OP_MAY_BLOCK = 2,
 };
 
 enum coil__request_state {

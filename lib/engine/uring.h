@@ -29,7 +29,8 @@ extern const struct coil__uring_kernel *coil__uring_kernel;
 enum {
     COIL__URING_CANCEL = 1, /* user_data of cancels: no pointer, requests are aligned */
     COIL__URING_GENERATION_SHIFT = 48,
-    COIL__URING_WHY_SIZE = 256, /* of the caller's text, see engine.h */
+    COIL__URING_WHY_SIZE = 256,       /* of the caller's text, see engine.h */
+    COIL__URING_RWF_NOSIGNAL = 0x100, /* newer than the headers of liburing 2.3 */
 };
 
 /* What a kernel may or may not give. Each can be left off by its name in COIL_URING_OFF. */
@@ -48,7 +49,8 @@ enum coil__uring_ability {
     COIL__URING_CLAMP = 1U << 11,
     COIL__URING_CQSIZE = 1U << 12,
     COIL__URING_FILE_OPS = 1U << 13, /* operations that kernels from 5.11 need not have */
-    COIL__URING_ALL = (1U << 14) - 1,
+    COIL__URING_NOSIGNAL = 1U << 14, /* writes without SIGPIPE */
+    COIL__URING_ALL = (1U << 15) - 1,
 };
 
 /* Where received bytes go (uring_buffers.c). */
@@ -76,6 +78,7 @@ struct coil__uring {
     bool is_congested;     /* the last enter refused to take entries: reap first */
     bool is_relieved;      /* that was done, and no entry has been taken since: ask again at once */
     bool is_accept_proven; /* a multishot accept has worked */
+    bool is_write_proven;  /* NOSIGNAL has been tried out */
     unsigned silent_count; /* completions of this turn that concern nobody outside */
 
     struct coil__list cancels;   /* CANCELLED, the kernel not asked yet */
@@ -164,6 +167,9 @@ int coil__uring_hand_over(struct coil__uring *uring, int64_t deadline);
 int coil__uring_set_up(struct coil__uring *uring, const struct coil__engine_options *options,
                        char *ret_why);
 void coil__uring_tear_down(struct coil__uring *uring);
+
+/* Finds out, once, whether the kernel can write without SIGPIPE (6.18). */
+void coil__uring_prove_write(struct coil__uring *uring);
 
 /* The kernel turned out not to have `what` after all. */
 void coil__uring_drop_ability(struct coil__uring *uring, enum coil__uring_ability what);

@@ -16,10 +16,12 @@
 #include "engine/uring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,6 +53,7 @@ static const struct {
     unsigned setup_flag; /* 0 where it is not a set-up flag */
 } abilities[] = {
     /* Newest first: the order of peeling. */
+    {"nosignal", COIL__URING_NOSIGNAL, 0},
     {"file_ops", COIL__URING_FILE_OPS, 0},
     {"no_iowait", COIL__URING_NO_IOWAIT, 0},
     {"abs_timer", COIL__URING_ABS_TIMER, 0},
@@ -325,6 +328,27 @@ static void adopt_features(struct coil__uring *uring)
         uring->abilities &= ~(unsigned)COIL__URING_NO_IOWAIT;
     if (coil__uring_can(uring, COIL__URING_NO_IOWAIT))
         uring->enter_flags |= ENTER_NO_IOWAIT;
+}
+
+/* By use: neither the ring nor a feature tells. A kernel that does not know the flag refuses it
+ * before it looks at the pipe. */
+void coil__uring_prove_write(struct coil__uring *uring)
+{
+    char byte = 0;
+    const struct iovec piece = {&byte, 1};
+    int fds[2];
+    bool is_known = false;
+
+    uring->is_write_proven = true;
+    if (!coil__uring_can(uring, COIL__URING_NOSIGNAL))
+        return;
+    if (pipe2(fds, O_CLOEXEC) == 0) {
+        (void)close(fds[0]);
+        is_known = pwritev2(fds[1], &piece, 1, -1, COIL__URING_RWF_NOSIGNAL) < 0 && errno == EPIPE;
+        (void)close(fds[1]);
+    }
+    if (!is_known)
+        coil__uring_drop_ability(uring, COIL__URING_NOSIGNAL);
 }
 
 static int map_ring(struct coil__uring *uring, int fd, struct io_uring_params *params,

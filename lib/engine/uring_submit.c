@@ -91,6 +91,25 @@ static void fill_name_op(struct io_uring_sqe *sqe, const struct coil__op *op)
     }
 }
 
+/* What the flags of a READ or a WRITE ask for. A worker thread of the kernel may wait, and a SIGPIPE
+ * that it gets reaches nobody. */
+static void heed_flags(struct coil__uring *uring, struct io_uring_sqe *sqe,
+                                 const struct coil__op *op)
+{
+    bool is_for_worker = (op->flags & COIL__OP_MAY_BLOCK) != 0;
+
+    if (op->request.kind == COIL__OP_WRITE && (op->flags & COIL__OP_QUIET)) {
+        if (!uring->is_write_proven)
+            coil__uring_prove_write(uring);
+        if (coil__uring_can(uring, COIL__URING_NOSIGNAL))
+            sqe->rw_flags = COIL__URING_RWF_NOSIGNAL;
+        else
+            is_for_worker = true;
+    }
+    if (is_for_worker)
+        sqe->flags |= IOSQE_ASYNC;
+}
+
 /* Operations on open files. */
 static void fill_file_op(struct io_uring_sqe *sqe, const struct coil__op *op)
 {
@@ -260,6 +279,8 @@ static void place(struct coil__uring *uring, struct coil__request *request)
         fill_accept(uring, sqe, coil__accept_of(request));
     else
         fill_op(sqe, coil__op_of(request));
+    if (request->kind == COIL__OP_READ || request->kind == COIL__OP_WRITE)
+        heed_flags(uring, sqe, coil__op_of(request));
     if (COIL_UNLIKELY(!coil__uring_can(uring, COIL__URING_FILE_OPS)) && is_newer(request))
         sqe->opcode = OP_NONE;
     hand_out(uring, request, sqe);

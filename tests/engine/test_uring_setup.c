@@ -36,6 +36,7 @@ static const struct {
     {"buffer_ring", 0},
     {"abs_timer", 0},
     {"no_iowait", 0},
+    {"nosignal", 0},
 };
 
 enum {
