@@ -25,6 +25,7 @@
 #include <coil/run.h>
 #include <coil/scope.h>
 #include <coil/sem.h>
+#include <coil/stdio.h>
 #include <coil/stream.h>
 #include <coil/url.h>
 

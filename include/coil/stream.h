@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* coil/stream.h - connected byte streams with buffering built in.
+/* coil/stream.h - byte streams with buffering built in.
  *
- * One interface for TCP and unix sockets and for adopted descriptors. Calls look blocking and park
- * the fiber instead.
+ * One interface for TCP and unix sockets, pipes, terminals, files and whatever else is adopted.
+ * Calls look blocking and park the fiber instead.
  *
  * Reading takes from what has been received; only when that is not enough does the fiber park.
  * A result of 0 bytes is the end of the input.
@@ -115,10 +115,23 @@ COIL_API int coil_close(coil_stream *stream);
  *  reply to a reset. 0 bytes switches it off (the default). */
 COIL_API void coil_stream_linger(coil_stream *stream, coil_time timeout, size_t bytes);
 
-/** Makes a stream of the connected stream socket @p fd (inherited, from socketpair(2), ...), which
- *  it owns from now on, also on failure. O_NONBLOCK is taken off. Never parks.
- *  Returns 0; -ENOTSOCK, -EBADF, -EPROTOTYPE (not SOCK_STREAM), -ENOMEM. */
+/** Makes a stream of the descriptor @p fd, which it owns from now on, also on failure: a connected
+ *  stream socket, a pipe, a FIFO, a terminal, a device, a file. Never parks.
+ *
+ *  O_NONBLOCK is taken off a socket. Anything else may share its mode with other processes, a
+ *  terminal with the user's shell: there it stays as it is, and makes no difference. A direction
+ *  that the descriptor was not opened for gives -EBADF. Reading takes no more than a waiting reader
+ *  asks for, in pieces of 16 KiB, and the close moves a file's position back to the first byte that
+ *  nobody has read; writing begins at that position. coil_shutdown() of what can only be written to
+ *  closes the descriptor, anything but a socket that can be read too gives -EOPNOTSUPP. Writing
+ *  into a pipe without a reader is -EPIPE; no SIGPIPE is raised.
+ *  Returns 0; -EBADF, -EPROTOTYPE (a socket, but not SOCK_STREAM), -EISDIR, -EINVAL (opened with
+ *  O_PATH), -ENOMEM. Like eventlet's GreenPipe. */
 COIL_API COIL_MUST_CHECK int coil_adopt(int fd, coil_stream **ret_stream);
+
+/** Makes a pipe: what is written to *@p ret_writer can be read from *@p ret_reader. Never parks.
+ *  Its descriptors are close-on-exec. Returns 0, -EMFILE, -ENFILE or -ENOMEM. Like pipe(2). */
+COIL_API COIL_MUST_CHECK int coil_pipe(coil_stream **ret_reader, coil_stream **ret_writer);
 
 /** Connects to @p address: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "host:80".
  *  @p local (may be NULL) is the address to connect from. Parks.

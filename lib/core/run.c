@@ -52,6 +52,22 @@ static void cancel_all(struct coil__sched *sched)
     }
 }
 
+/* Starts what upper layers have to do when all others have ended. It bounds itself: the grace has
+ * no say in it. */
+static bool start_last(struct run *run)
+{
+    struct coil__sched *sched = &run->sched;
+    int (*last)(void *) = sched->last;
+
+    sched->last = NULL;
+    if (!last)
+        return false;
+    coil__timer_disarm(&sched->timers, &run->grace);
+    run->is_grace_over = false;
+    sched->is_ending = true;
+    return coil__fiber_spawn(sched, last, &run->grace_timeout, NULL, NULL) == 0;
+}
+
 static bool is_over(void *arg)
 {
     struct run *run = arg;
@@ -59,7 +75,7 @@ static bool is_over(void *arg)
     if (run->main->tcb)
         return false;
     if (run->sched.fiber_count == 0)
-        return true;
+        return !start_last(run);
     if (!run->sched.is_ending) {
         run->sched.is_ending = true;
         cancel_all(&run->sched);

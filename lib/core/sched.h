@@ -139,6 +139,7 @@ struct coil__sched {
     bool is_ending; /* main has returned: new fibers are born cancelled */
     unsigned colour_next;
     uint64_t id_last;
+    int (*last)(void *timeout); /* runs as a fiber when all others have ended, within *timeout */
     coil_unhandled_hook *unhandled;
     void *unhandled_arg;
 

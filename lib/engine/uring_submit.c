@@ -91,10 +91,10 @@ static void fill_name_op(struct io_uring_sqe *sqe, const struct coil__op *op)
     }
 }
 
-/* What the flags of a READ or a WRITE ask for. A worker thread of the kernel may wait, and a SIGPIPE
- * that it gets reaches nobody. */
+/* What the flags of a READ or a WRITE ask for. A worker of the kernel may wait, and a SIGPIPE that
+ * it gets reaches nobody. */
 static void heed_flags(struct coil__uring *uring, struct io_uring_sqe *sqe,
-                                 const struct coil__op *op)
+                       const struct coil__op *op)
 {
     bool is_for_worker = (op->flags & COIL__OP_MAY_BLOCK) != 0;
 

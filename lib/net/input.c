@@ -88,6 +88,27 @@ void coil__input_fail(coil_stream *stream, int error)
         wake_reader(stream, error);
 }
 
+/* The order has ended: places it again if somebody waits for it. */
+void coil__input_resume(coil_stream *stream)
+{
+    const struct coil__input *input = &stream->input;
+
+    if (input->is_parked && input->status == COIL__INPUT_OPEN && !stream->is_aborted) {
+        int result = 0;
+
+        if (coil__input_is_drained(stream))
+            coil__input_end(stream, COIL__INPUT_DRAINED);
+        else if (input->lease_count >= COIL__LEASES_MAX)
+            coil__input_fail(stream, 0); /* gathers what is there, then waits for the rest */
+        else
+            result = stream->ops->input_start(stream);
+        if (result < 0)
+            coil__input_fail(stream, result);
+    }
+    if (COIL_UNLIKELY(stream->closer != NULL))
+        coil__stream_settle(stream);
+}
+
 void coil__input_evict(coil_stream *stream)
 {
     if (stream->input.is_parked)
@@ -197,6 +218,8 @@ static void leave_wait(struct coil__tcb *tcb)
     coil_stream *stream = tcb->wait_object;
 
     stream->input.is_parked = false;
+    if (stream->input.is_active)
+        stream->ops->input_left(stream);
     coil__wake_interrupted(tcb);
 }
 

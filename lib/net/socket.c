@@ -16,27 +16,6 @@
 
 #include "net/stream.h"
 
-/* Places the order again if it has ended while somebody waits for it. */
-static void resume(coil_stream *stream)
-{
-    const struct coil__input *input = &stream->input;
-
-    if (input->is_parked && input->status == COIL__INPUT_OPEN && !stream->is_aborted) {
-        int result = 0;
-
-        if (coil__input_is_drained(stream))
-            coil__input_end(stream, COIL__INPUT_DRAINED);
-        else if (input->lease_count >= COIL__LEASES_MAX)
-            coil__input_fail(stream, 0); /* gathers what is there, then waits for the rest */
-        else
-            result = stream->ops->input_start(stream);
-        if (result < 0)
-            coil__input_fail(stream, result);
-    }
-    if (COIL_UNLIKELY(stream->closer != NULL))
-        coil__stream_settle(stream);
-}
-
 static void input_failed(coil_stream *stream, int result)
 {
     switch (result) {
@@ -69,7 +48,7 @@ static COIL_COLD void shared_ended(coil_stream *stream, struct coil__lease *leas
         coil__input_deliver(stream, lease);
     else
         input_failed(stream, result);
-    resume(stream);
+    coil__input_resume(stream);
 }
 
 static void shared_event(struct coil__receive *receive, struct coil__lease *lease, int result,
@@ -98,7 +77,7 @@ static void private_done(struct coil__op *op)
         coil__chunk_put(stream, chunk);
         input_failed(stream, op->result);
     }
-    resume(stream);
+    coil__input_resume(stream);
 }
 
 static void start_shared(coil_stream *stream)
@@ -153,6 +132,11 @@ static void input_stop(coil_stream *stream)
         engine->ops->cancel(engine, &stream->receive.private);
     else
         engine->ops->receive_stop(engine, &stream->receive.shared);
+}
+
+static void input_left(coil_stream *stream)
+{
+    (void)stream; /* the order stands: nobody else reads from this socket */
 }
 
 static bool input_is_waiting(coil_stream *stream)
@@ -219,6 +203,7 @@ const struct coil__stream_ops coil__socket_ops = {
     .name = "socket",
     .input_start = input_start,
     .input_stop = input_stop,
+    .input_left = input_left,
     .input_is_waiting = input_is_waiting,
     .output_start = output_start,
     .output_stop = output_stop,

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -50,7 +51,7 @@ static void net_fini(struct coil__sched *sched, void *state)
     coil__slab_fini(&net->chunks);
 }
 
-static struct coil__net *net_of(struct coil__sched *sched)
+struct coil__net *coil__net_of(struct coil__sched *sched)
 {
     return coil__sched_part(sched, COIL__PART_NET, sizeof(struct coil__net), net_init, net_fini);
 }
@@ -76,14 +77,23 @@ void coil__lease_free(coil_stream *stream, struct coil__lease *lease)
 
 /* ---- Making ---- */
 
+coil_stream *coil__stream_new(struct coil__sched *sched, int fd)
+{
+    struct coil__net *net = coil__net_of(sched);
+    coil_stream *stream = net ? coil__slab_get(&net->streams) : NULL;
+
+    if (stream)
+        *stream = (coil_stream){.sched = sched, .net = net, .fd = fd};
+    return stream;
+}
+
 int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream)
 {
-    struct coil__net *net = net_of(sched);
-    coil_stream *stream = net ? coil__slab_get(&net->streams) : NULL;
+    coil_stream *stream = coil__stream_new(sched, fd);
 
     if (!stream)
         return -ENOMEM;
-    *stream = (coil_stream){.ops = &coil__socket_ops, .sched = sched, .net = net, .fd = fd};
+    stream->ops = &coil__socket_ops;
     coil__socket_init(stream);
     *ret_stream = stream;
     return 0;
@@ -108,12 +118,24 @@ static int check_socket(int fd)
     return 0;
 }
 
+static int adopt_socket(int fd, coil_stream **ret_stream)
+{
+    const int result = check_socket(fd);
+
+    return result < 0 ? result : coil__stream_make(coil__sched(), fd, ret_stream);
+}
+
 int coil_adopt(int fd, coil_stream **ret_stream)
 {
-    int result = check_socket(fd);
+    struct stat status;
+    int result;
 
-    if (result == 0)
-        result = coil__stream_make(coil__sched(), fd, ret_stream);
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISSOCK(status.st_mode))
+        result = adopt_socket(fd, ret_stream);
+    else
+        result = coil__pipe_make(coil__sched(), fd, ret_stream);
     if (result < 0 && result != -EBADF)
         (void)close(fd);
     return result;
@@ -251,9 +273,9 @@ int coil_close(coil_stream *stream)
         stream->ops->input_stop(stream);
     wait_while_busy(stream);
 
+    stream->ops->release(stream); /* may still look at what nobody has read */
     coil__input_clear(stream);
     coil__output_clear(stream);
-    stream->ops->release(stream);
     coil__slab_put(&stream->net->streams, stream);
     return result;
 }

@@ -5,6 +5,8 @@
  *   output.c   one chunk of unsent bytes, and the writing calls
  *   stream.c   making and closing
  *   socket.c   the transport of sockets: engine requests, and what to do when buffers run out
+ *   pipe.c     the transport of pipes, terminals and files
+ *   stdio.c    the streams of standard input, output and error
  *
  * The transport is a table (struct coil__stream_ops) that is asked to start and stop things and
  * reports back by coil__input_deliver(), coil__input_end() and coil__output_done(), always from the
@@ -63,6 +65,9 @@ struct coil__stream_ops {
      * before the end is harmless. */
     void (*input_stop)(coil_stream *stream);
 
+    /* The reader has been interrupted. Only while input.is_active. */
+    void (*input_left)(coil_stream *stream);
+
     /* Whether bytes have arrived that were not delivered yet. */
     bool (*input_is_waiting)(coil_stream *stream);
 
@@ -110,6 +115,7 @@ struct coil__output {
 struct coil__net {
     struct coil__slab streams;
     struct coil__slab chunks;
+    coil_stream *standard[3]; /* by descriptor: stdio.c */
 };
 
 struct coil_stream {
@@ -130,6 +136,12 @@ struct coil_stream {
     bool is_starved;  /* shared buffers ran out: the next receive is a private one */
     bool is_private;  /* the receive under way is */
     bool is_stopping; /* and has been asked to end */
+
+    /* pipe.c */
+    bool is_slow;     /* may block although it said that it would not */
+    bool is_seekable; /* what was read ahead can be given back */
+    bool is_borrowed; /* a standard stream: the descriptor stays open */
+
     int fd;
 
     union {
@@ -167,6 +179,12 @@ static inline int coil__stream_checkpoint(coil_stream *stream, struct coil__tcb 
 
 /* Makes a stream of a connected socket, which it owns on success only. */
 int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_stream);
+
+/* A stream without its transport, or NULL. */
+coil_stream *coil__stream_new(struct coil__sched *sched, int fd);
+
+/* The pools of `sched`, or NULL. */
+struct coil__net *coil__net_of(struct coil__sched *sched);
 
 /* Ends idle reads from now on (graceful stop). */
 void coil__stream_drain(coil_stream *stream);
@@ -250,6 +268,9 @@ static inline void coil__input_deliver(coil_stream *stream, struct coil__lease *
 
 void coil__input_end(coil_stream *stream, int status);
 
+/* Called by the transport last in its report that an order has come to an end. */
+void coil__input_resume(coil_stream *stream);
+
 /* Fails the parked reader's call, once; the input stays open. */
 void coil__input_fail(coil_stream *stream, int error);
 
@@ -297,5 +318,18 @@ void coil__output_evict(coil_stream *stream);
 void coil__socket_init(coil_stream *stream);
 
 extern const struct coil__stream_ops coil__socket_ops;
+
+/* ---- pipe.c ---- */
+
+/* Makes a stream of a descriptor of any kind but sockets, which it owns on success only. */
+int coil__pipe_make(struct coil__sched *sched, int fd, coil_stream **ret_stream);
+
+/* ---- stdio.c ---- */
+
+/* A reader of `stream` is about to wait: shows the user what was written on standard output. */
+void coil__stdio_before_wait(coil_stream *stream);
+
+/* A standard stream is gone. */
+void coil__stdio_forget(const coil_stream *stream);
 
 #endif

@@ -85,17 +85,19 @@ FIBER_TEST(stream, a_drained_read_first_sends_the_last_reply)
 
 /* ---- Adoption and addresses ---- */
 
-FIBER_TEST(stream, adopt_refuses_what_is_no_stream_socket_and_closes_it)
+FIBER_TEST(stream, adopt_refuses_what_is_no_stream_and_closes_it)
 {
     coil_stream *stream = NULL;
-    int fds[2];
+    int fd;
 
     cr_assert_eq(coil_adopt(-1, &stream), -EBADF);
     cr_assert_eq(coil_adopt(12345, &stream), -EBADF);
-    cr_assert_eq(pipe(fds), 0);
-    cr_assert_eq(coil_adopt(fds[0], &stream), -ENOTSOCK);
-    cr_assert_eq(fcntl(fds[0], F_GETFD), -1, "owned, also on failure");
-    cr_assert_eq(close(fds[1]), 0);
+    fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_eq(coil_adopt(fd, &stream), -EISDIR);
+    cr_assert_eq(fcntl(fd, F_GETFD), -1, "owned, also on failure");
+    fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    cr_assert_eq(coil_adopt(fd, &stream), -EINVAL);
+    cr_assert_eq(fcntl(fd, F_GETFD), -1, "owned, also on failure");
     cr_assert_eq(coil_adopt(socket(AF_INET, SOCK_DGRAM, 0), &stream), -EPROTOTYPE);
     cr_assert_null(stream);
 }

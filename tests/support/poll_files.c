@@ -12,6 +12,8 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -45,6 +47,29 @@ static int read_now(struct coil__op *op)
                               : read(fd, op->data, length));
 }
 
+/* write(2), but a pipe without a reader sends no SIGPIPE. */
+static ssize_t write_quietly(int fd, const void *data, size_t length)
+{
+    const struct timespec at_once = {0};
+    sigset_t signals;
+    sigset_t before;
+    sigset_t pending;
+    ssize_t result;
+    int error;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, &before);
+    (void)sigpending(&pending);
+    result = write(fd, data, length);
+    error = errno;
+    if (result < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) == 0)
+        (void)sigtimedwait(&signals, NULL, &at_once);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return result;
+}
+
 static int write_now(struct coil__op *op)
 {
     const int fd = op->request.fd;
@@ -62,7 +87,8 @@ static int write_now(struct coil__op *op)
     /* POLLOUT promises room for this much and no more. */
     if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && length > PIPE_BUF)
         length = PIPE_BUF;
-    return outcome(write(fd, op->data, length));
+    return outcome(op->flags & COIL__OP_QUIET ? write_quietly(fd, op->data, length)
+                                              : write(fd, op->data, length));
 }
 
 static int name_op(struct coil__op *op)
