@@ -27,6 +27,7 @@
 #include <coil/sem.h>
 #include <coil/stdio.h>
 #include <coil/stream.h>
+#include <coil/udp.h>
 #include <coil/url.h>
 
 #endif

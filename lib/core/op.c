@@ -32,18 +32,29 @@ static int submit_and_park(struct coil__tcb *self, struct coil__op *op, const ch
     return coil__park(name, op, interrupt);
 }
 
-int coil__op_run(struct coil__op *op, const char *name)
+int coil__op_run_begun(struct coil__op *op, const char *name)
 {
     struct coil__tcb *self = coil__self();
-    int result = coil__checkpoint(self);
+    const int result = submit_and_park(self, op, name, cancel_op);
 
-    if (result < 0)
-        return result;
-
-    result = submit_and_park(self, op, name, cancel_op);
     if ((result == -ECANCELED || result == -EINTR) && self->is_interrupted)
         return coil__scope_report(self);
     return result;
+}
+
+int coil__op_run(struct coil__op *op, const char *name)
+{
+    const int result = coil__checkpoint(coil__self());
+
+    return result < 0 ? result : coil__op_run_begun(op, name);
+}
+
+void coil__op_evict(struct coil__op *op)
+{
+    const struct coil__tcb *tcb = op->waiter;
+
+    if (tcb->state == COIL__FIBER_PARKED)
+        tcb->sched->engine->ops->cancel(tcb->sched->engine, op);
 }
 
 int coil__op_run_shielded(struct coil__op *op, const char *name)

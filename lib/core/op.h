@@ -27,6 +27,14 @@ static inline struct coil__op coil__op_make(enum coil__request_kind kind, int fd
  * interruption kept it from being done. A checkpoint is included. `name` is static. */
 int coil__op_run(struct coil__op *op, const char *name);
 
+/* The same for a call that has passed its checkpoint: no other fiber runs before the submission, so
+ * what the caller has found out about its object still holds. */
+int coil__op_run_begun(struct coil__op *op, const char *name);
+
+/* Has the running `op` of another fiber cancelled, because its object goes: it returns -ECANCELED
+ * if nothing was done. */
+void coil__op_evict(struct coil__op *op);
+
 /* The same for releasing calls: no checkpoint, nothing interrupts it. */
 int coil__op_run_shielded(struct coil__op *op, const char *name);
 

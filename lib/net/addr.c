@@ -8,7 +8,9 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
@@ -296,4 +298,42 @@ void coil__addr_unmap(coil_address *addr)
     ipv4->sin_family = AF_INET;
     ipv4->sin_port = ipv6.sin6_port;
     memcpy(&ipv4->sin_addr, &ipv6.sin6_addr.s6_addr[12], sizeof ipv4->sin_addr);
+}
+
+/* ---- Sockets ---- */
+
+/* The probe is a datagram socket: a stream listener that lives refuses it without seeing a
+ * connection, and a datagram socket is not told. */
+void coil__addr_remove_stale(const coil_address *addr)
+{
+    const char *path = coil__addr_unix_path(addr);
+    struct stat status;
+    int fd;
+
+    if (!path || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, coil__addr_sockaddr(addr), addr->length) < 0 /* tidy: allow connect: local and
+                                                                    non-blocking */
+        && errno == ECONNREFUSED)
+        (void)unlink(path);
+    (void)close(fd);
+}
+
+int coil__addr_socket(coil_address *addr, const char *text, int type)
+{
+    char every_ipv4[COIL_ADDRESS_SIZE];
+    int fd = socket(addr->storage.ss_family, type | SOCK_CLOEXEC, 0);
+    int result;
+
+    if (fd < 0 && errno == EAFNOSUPPORT && text[0] == ':') {
+        (void)snprintf(every_ipv4, sizeof every_ipv4, "0.0.0.0%s", text);
+        result = coil_address_parse(every_ipv4, addr);
+        if (result < 0)
+            return result;
+        fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    }
+    return fd < 0 ? -errno : fd;
 }

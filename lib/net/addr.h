@@ -27,6 +27,14 @@ int coil__addr_format_local(int fd, char *ret_text, size_t size);
 /* The path of a unix socket that has one, else NULL. */
 const char *coil__addr_unix_path(const coil_address *addr);
 
+/* Removes the socket file of a unix address if nobody holds it any more: a leftover of a process
+ * that ended without clean-up. */
+void coil__addr_remove_stale(const coil_address *addr);
+
+/* Opens a socket of `type` to be bound to *addr, which was read from `text`. Where there is no IPv6
+ * ":80" becomes every IPv4 address. Returns the descriptor or a negative errno. */
+int coil__addr_socket(coil_address *addr, const char *text, int type);
+
 /* An IPv4 address as IPv6 sockets know it (::ffff:1.2.3.4), and back; other addresses stay. */
 void coil__addr_map(coil_address *addr);
 void coil__addr_unmap(coil_address *addr);

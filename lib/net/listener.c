@@ -13,7 +13,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -231,26 +230,6 @@ int coil_accept(coil_listener *listener, coil_stream **ret_stream)
 
 /* ---- Opening ---- */
 
-/* A socket file that nobody listens on is a leftover of a process that ended without clean-up.
- * The probe is of another type: a listener that lives refuses it without seeing a connection. */
-static void remove_stale(const coil_address *addr)
-{
-    const char *path = coil__addr_unix_path(addr);
-    struct stat status;
-    int fd;
-
-    if (!path || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
-        return;
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return;
-    if (connect(fd, coil__addr_sockaddr(addr), addr->length) < 0 /* tidy: allow connect: local and
-                                                                    non-blocking */
-        && errno == ECONNREFUSED)
-        (void)unlink(path);
-    (void)close(fd);
-}
-
 static int set_up(int fd, const coil_address *addr, const coil_listen_options *options)
 {
     const int one = 1;
@@ -258,7 +237,7 @@ static int set_up(int fd, const coil_address *addr, const coil_listen_options *o
     const int family = addr->storage.ss_family;
 
     if (family == AF_UNIX) {
-        remove_stale(addr);
+        coil__addr_remove_stale(addr);
     } else {
         if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
             return -errno;
@@ -277,21 +256,11 @@ static int set_up(int fd, const coil_address *addr, const coil_listen_options *o
 
 static int open_socket(coil_address *addr, const char *address, const coil_listen_options *options)
 {
-    int fd = socket(addr->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int fd = coil__addr_socket(addr, address, SOCK_STREAM);
     int result;
 
-    /* ":80" on a machine without IPv6 is every IPv4 address. */
-    if (fd < 0 && errno == EAFNOSUPPORT && address[0] == ':') {
-        char text[COIL_ADDRESS_SIZE] = "0.0.0.0";
-
-        (void)strncat(text, address, sizeof text - strlen(text) - 1);
-        result = coil_address_parse(text, addr);
-        if (result < 0)
-            return result;
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    }
     if (fd < 0)
-        return -errno;
+        return fd;
     result = set_up(fd, addr, options);
     if (result < 0) {
         (void)close(fd);
