@@ -5,6 +5,13 @@
  * is over. When main returns, every other fiber is cancelled, also those spawned from then on, and
  * given a grace to end; those that do not are named in the log.
  *
+ * Deadlock: when fibers are left, but none is runnable, no timer is armed, nothing is with the
+ * kernel (no operation, no open stream or listener) and no other thread works for a fiber, nothing
+ * can ever happen again. Instead of hanging, coil_run() then logs a line for each fiber (number,
+ * name, what it waits for, since when, where it was spawned) and for each circle of fibers that
+ * wait for each other, and ends the run: all fibers are cancelled, so that they can clean up, and
+ * coil_run() returns -EDEADLK. coil_options.on_deadlock chooses otherwise.
+ *
  * fork: the child of a fork(2) inside coil_run() may do nothing but exec or _exit.
  * Signals: coil installs no handlers unless asked to by an option that says so.
  */
@@ -14,6 +21,14 @@
 #include <coil/base.h>
 
 COIL_BEGIN_DECLS
+
+/** What coil_run() does about a deadlock, after it has reported it. */
+typedef enum coil_deadlock_policy {
+    COIL_DEADLOCK_CANCEL, /* cancels all fibers and returns -EDEADLK */
+    COIL_DEADLOCK_ABORT,  /* calls abort(3): a core file shows it as it is */
+    COIL_DEADLOCK_IGNORE, /* neither looks nor reports: hangs, unless the program's own threads or
+                             signal handlers make something happen that coil does not know of */
+} coil_deadlock_policy;
 
 /** Options of coil_run(); start from COIL_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_options {
@@ -27,6 +42,7 @@ typedef struct coil_options {
     unsigned buffer_size;  /* bytes of each: 16 KiB */
     bool report_overflow;  /* name the fiber that overflows its stack (handles SIGSEGV) */
     bool report_engine;    /* log one line at start: engine, sizes, what was refused */
+    coil_deadlock_policy on_deadlock; /* cancel all fibers */
 } coil_options;
 
 #define COIL_OPTIONS_INIT      \
@@ -37,11 +53,12 @@ typedef struct coil_options {
 /** Runs @p main(@p arg) as a fiber and everything it spawns; returns when all fibers have ended.
  *
  *  @p options may be NULL. Main's result goes to *@p ret_result (may be NULL); the return value is
- *  coil_run()'s own: 0; -EBUSY inside another coil_run() of this thread; -ENOMEM; -ETIMEDOUT when
- *  fibers outlived the grace (they are lost, with their memory); -EINVAL for impossible options, or
+ *  coil_run()'s own: 0; -EBUSY inside another coil_run() of this thread; -ENOMEM; -EDEADLK after a
+ *  deadlock, when all fibers have ended; -ETIMEDOUT when fibers outlived the grace (they are lost,
+ *  with their memory); -EINVAL for impossible options, or
  *  what the kernel refused io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that
  *  says what to do. Handles that were not given back are freed, after a line in the log.
- *  Like the implicit hub of eventlet. */
+ *  Like the implicit hub of eventlet; the deadlock is gevent's LoopExit. */
 COIL_API int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result);
 
 COIL_END_DECLS

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* coil_run(): a scheduler's life from the engine's set-up to the last fiber (coil/run.h).
  *
+ * Between two turns the loop asks whether all is over. That is also where a deadlock is noticed
+ * (core/stuck.h): it ends the run as main's return does, with another status.
+ *
  * When main returns, the fibers that are left are cancelled together, oldest first, those spawned
  * from then on are born cancelled, and the loop goes on until all have ended or the grace is over.
  * Fibers that outlive it are named and given up: the kernel may still write to their stacks, so
@@ -9,12 +12,14 @@
 #include "core/run.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "core/overflow.h"
+#include "core/stuck.h"
 
 enum {
     FIBERS_MAX_DEFAULT = 1000000, /* 4.6 GB of stacks: beyond it a runaway spawn loop is likelier */
@@ -32,6 +37,8 @@ struct run {
     struct coil__timer grace;
     coil_time grace_timeout;
     struct coil_fiber *main;
+    coil_deadlock_policy on_deadlock;
+    bool is_deadlocked;
     bool is_grace_over;
 };
 
@@ -68,20 +75,38 @@ static bool start_last(struct run *run)
     return coil__fiber_spawn(sched, last, &run->grace_timeout, NULL, NULL) == 0;
 }
 
+static void begin_end(struct run *run)
+{
+    if (run->sched.is_ending)
+        return;
+    run->sched.is_ending = true;
+    cancel_all(&run->sched);
+    run->grace.fire = grace_over;
+    coil__timer_arm(&run->sched.timers, &run->grace, coil__clock_deadline(run->grace_timeout));
+}
+
+/* Nothing can happen any more by itself. A grace without end would not end it either. */
+static void end_deadlock(struct run *run)
+{
+    run->is_deadlocked = true;
+    coil__stuck_report(&run->sched);
+    if (run->on_deadlock == COIL_DEADLOCK_ABORT)
+        abort();
+    begin_end(run);
+    run->is_grace_over = coil__is_stuck(&run->sched);
+}
+
 static bool is_over(void *arg)
 {
     struct run *run = arg;
 
-    if (run->main->tcb)
-        return false;
     if (run->sched.fiber_count == 0)
         return !start_last(run);
-    if (!run->sched.is_ending) {
-        run->sched.is_ending = true;
-        cancel_all(&run->sched);
-        run->grace.fire = grace_over;
-        coil__timer_arm(&run->sched.timers, &run->grace, coil__clock_deadline(run->grace_timeout));
-    }
+    if (!run->main->tcb)
+        begin_end(run);
+    if (coil__is_stuck(&run->sched) && !run->is_grace_over &&
+        run->on_deadlock != COIL_DEADLOCK_IGNORE)
+        end_deadlock(run);
     return run->is_grace_over;
 }
 
@@ -150,10 +175,10 @@ static int run_main(struct run *run, int (*main)(void *), void *arg, int *ret_re
     }
 
     coil__timer_disarm(&sched->timers, &run->grace);
-    if (ret_result)
+    if (ret_result && !run->is_deadlocked)
         *ret_result = run->main->result;
     coil_fiber_unref(run->main);
-    return 0;
+    return run->is_deadlocked ? -EDEADLK : 0;
 }
 
 static int read_options(const coil_options *options, coil_options *ret_options)
@@ -171,6 +196,12 @@ static int read_options(const coil_options *options, coil_options *ret_options)
     }
     if (read.stack_size && read.stack_size < STACK_SIZE_MIN)
         read.stack_size = STACK_SIZE_MIN;
+    if ((unsigned)read.on_deadlock > COIL_DEADLOCK_IGNORE) {
+        coil__log(COIL_LOG_ERROR,
+                  "coil_options.on_deadlock is %d, which is no coil_deadlock_policy",
+                  (int)read.on_deadlock);
+        return -EINVAL;
+    }
     if (!read.fibers_max)
         read.fibers_max = FIBERS_MAX_DEFAULT;
     if (!read.grace)
@@ -234,6 +265,7 @@ int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *r
 
     coil__sched_init(&run->sched, engine, chosen.stack_size, chosen.fibers_max);
     run->grace_timeout = chosen.grace;
+    run->on_deadlock = chosen.on_deadlock;
     coil__sched_this = &run->sched;
     if (chosen.report_overflow)
         coil__overflow_report_begin();

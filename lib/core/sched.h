@@ -68,6 +68,7 @@ struct coil__tcb {
     bool is_failure_reported;
     uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */
+    unsigned mark;          /* of a walk over who waits for whom (stuck.c) */
     int (*entry)(void *);
     void *arg;
     struct coil__locals *locals; /* core/local.h; NULL while it has none */
@@ -236,6 +237,9 @@ void coil__yield(struct coil__tcb *self);
  * only asks; the second also records which scope has spoken. */
 int coil__scope_due(const struct coil__tcb *tcb);
 int coil__scope_report(struct coil__tcb *tcb);
+
+/* The nearest deadline of its scopes that would interrupt `tcb`, INT64_MAX when there is none. */
+int64_t coil__scope_deadline(const struct coil__tcb *tcb);
 
 /* Continues the next runnable fiber, or the loop; returns when somebody continues `self`, which the
  * caller has put where it will be found. */

@@ -61,6 +61,19 @@ int coil__scope_due(const struct coil__tcb *tcb)
     return find_due(tcb, &scope);
 }
 
+int64_t coil__scope_deadline(const struct coil__tcb *tcb)
+{
+    int64_t nearest = INT64_MAX;
+
+    for (const coil_scope *scope = tcb->scope; scope; scope = scope->outer) {
+        if (coil__heap_has(&scope->timer.node) && scope->timer.node.key < nearest)
+            nearest = scope->timer.node.key;
+        if (scope->flags & SCOPE_SHIELD)
+            break;
+    }
+    return nearest;
+}
+
 /* Marks the scopes whose deadline has passed since the loop last looked. */
 static void expire_passed(struct coil__tcb *tcb)
 {

@@ -362,16 +362,19 @@ static void abandon(struct coil__tcb *tcb)
     coil__wake_interrupted(tcb);
 }
 
-/* Submits `job` and waits for it. */
+/* Submits `job` and waits for it. While somebody waits, a thread may wake the scheduler. */
 static int perform(struct job *job, int *ret_result)
 {
+    struct coil__sched *sched = job->tcb->sched;
     int result = submit(job->pool, job);
 
     if (result < 0) {
         dispose(job);
         return result;
     }
+    sched->outside_count++;
     result = coil__park("offloaded call", job, abandon);
+    sched->outside_count--;
     if (result < 0)
         return result; /* the job has been abandoned and may be gone */
     if (ret_result)

@@ -195,10 +195,13 @@ static void end_stopper(const struct stopper *stopper, coil_fiber *fiber)
  * tries again: the connection is not the one to suffer. */
 static int start_connection(struct coil__server *server, coil_stream *stream)
 {
+    /* As a return address in the handler would be: one past its beginning. */
+    const void *spawn_site = (const char *)(uintptr_t)server->handler + 1;
+
     stream->server = server;
     for (;;) {
-        int result = coil__fiber_spawn(server->listener->sched, run_connection, stream,
-                                       (const void *)(uintptr_t)server->handler, NULL);
+        int result =
+            coil__fiber_spawn(server->listener->sched, run_connection, stream, spawn_site, NULL);
 
         if (result == 0) {
             server->running++;

@@ -34,7 +34,7 @@ static struct script script;
 
 static void script_submit(struct coil__engine *engine, struct coil__op *op)
 {
-    (void)engine;
+    engine->stats.active_count++;
     cr_assert_null(script.pending, "one operation at a time");
     op->request.state = COIL__REQUEST_ACTIVE;
     script.pending = op;
@@ -53,8 +53,8 @@ static int script_wait(struct coil__engine *engine, int64_t deadline)
 {
     struct coil__op *op = script.pending;
 
-    (void)engine;
     if (op && script.is_complete) {
+        engine->stats.active_count--;
         script.pending = NULL;
         script.is_complete = false;
         op->request.state = COIL__REQUEST_IDLE;

@@ -58,6 +58,7 @@ FIBER_TEST(post, nothing_that_two_threads_post_is_lost_or_reordered)
     coil_sem all_arrived;
 
     coil_sem_init(&all_arrived, 0);
+    coil__sched_this->outside_count++;
     for (int i = 0; i < THREADS; i++) {
         tallies[i] = (struct tally){.sched = coil__sched_this, .all_arrived = &all_arrived};
         tallies[i].posts = calloc(POSTS, sizeof *tallies[i].posts);
@@ -73,6 +74,7 @@ FIBER_TEST(post, nothing_that_two_threads_post_is_lost_or_reordered)
         cr_assert_not(tallies[i].is_out_of_order);
         free(tallies[i].posts);
     }
+    coil__sched_this->outside_count--;
 }
 
 /* One post at a time, each answered by the fiber before the next: the loop falls asleep, or is
@@ -107,12 +109,14 @@ FIBER_TEST(post, a_post_wakes_a_loop_that_sleeps_or_is_about_to)
     pthread_t thread;
 
     coil_sem_init(&ping.arrived, 0);
+    coil__sched_this->outside_count++;
     cr_assert_eq(sem_init(&ping.wanted, 0, 0), 0);
     cr_assert_eq(pthread_create(&thread, NULL, post_when_wanted, &ping), 0);
     for (int i = 0; i < ROUNDS; i++) {
         cr_assert_eq(sem_post(&ping.wanted), 0);
         cr_assert_eq(coil_sem_acquire(&ping.arrived), 0);
     }
+    coil__sched_this->outside_count--;
     cr_assert_eq(pthread_join(thread, NULL), 0);
     cr_assert_eq(sem_destroy(&ping.wanted), 0);
 }

@@ -81,6 +81,7 @@ static int run_side(void *arg)
     int result;
 
     coil_sem_init(&side->all_arrived, 0);
+    coil__sched_this->outside_count++; /* the other side posts */
     atomic_store(&side->sched, coil__sched_this);
     for (int i = 0; i < SLEEPERS; i++)
         if (coil_spawn(nap, NULL, NULL) < 0)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* Fibers in words. The words are for people and may change; what is in them may not go missing. */
+#include "core/describe.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/waitq.h"
+#include "support/fiber_test.h"
+
+static char line[400];
+
+static const char *describe(const coil_fiber *fiber)
+{
+    struct coil__text text;
+
+    coil__text_init(&text, line, sizeof line, NULL);
+    coil__describe_fiber(&text, fiber, coil__clock_now());
+    return line;
+}
+
+static void assert_says(const char *expected)
+{
+    cr_assert_not_null(strstr(line, expected), "no '%s' in '%s'", expected, line);
+}
+
+static int acquire(void *arg)
+{
+    return coil_sem_acquire(arg);
+}
+
+static int acquire_within(void *arg)
+{
+    coil_scope outer;
+    coil_scope inner;
+    int result;
+
+    coil_scope_enter(&outer, COIL_SECONDS(50));
+    coil_scope_enter(&inner, COIL_SECONDS(500));
+    result = coil_sem_acquire(arg);
+    (void)coil_scope_leave(&inner);
+    (void)coil_scope_leave(&outer);
+    return result;
+}
+
+static int acquire_shielded(void *arg)
+{
+    coil_scope outer;
+    coil_scope inner;
+    int result;
+
+    coil_scope_enter(&outer, COIL_SECONDS(50));
+    coil_scope_enter_shield(&inner, COIL_NEVER);
+    result = coil_sem_acquire(arg);
+    (void)coil_scope_leave(&inner);
+    (void)coil_scope_leave(&outer);
+    return result;
+}
+
+FIBER_TEST(describe, the_line_has_number_name_state_and_time)
+{
+    coil_fiber *fiber;
+    coil_sem sem;
+
+    coil_sem_init(&sem, 0);
+    cr_assert_str_eq(describe(coil_self()), "fiber 1 'main': running");
+    cr_assert_eq(coil_spawn(acquire, &sem, &fiber), 0);
+    coil_fiber_name_set(fiber, "a\nb");
+    cr_assert_str_eq(describe(fiber), "fiber 2 'a b': runnable");
+    until_parked(fiber);
+    fiber->tcb->wait_since = coil__clock_now() - COIL_SECONDS(3);
+    (void)describe(fiber);
+    assert_says("fiber 2 'a b': waits for semaphore for 3.0");
+
+    coil_sem_release(&sem);
+    cr_assert_eq(coil_join(fiber, NULL), 0);
+    cr_assert_str_eq(describe(fiber), "fiber 2 'a b': ended");
+    coil_fiber_unref(fiber);
+}
+
+FIBER_TEST(describe, the_nearest_deadline_that_counts_is_told)
+{
+    coil_fiber *fiber;
+    coil_fiber *shielded;
+    coil_sem sem;
+
+    coil_sem_init(&sem, 0);
+    fiber = spawn_until_parked(acquire_within, &sem);
+    shielded = spawn_until_parked(acquire_shielded, &sem);
+    (void)describe(fiber);
+    assert_says(", deadline in 49.");
+    cr_assert_null(strstr(describe(shielded), "deadline"), "nothing reaches through a shield");
+
+    coil_cancel(shielded);
+    (void)describe(shielded);
+    assert_says(", cancelled");
+    coil_sem_release(&sem);
+    coil_sem_release(&sem);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(join_and_drop(shielded), 0);
+}
+
+FIBER_TEST(describe, a_deadline_that_has_passed_is_told)
+{
+    coil_scope scope;
+
+    coil_scope_enter(&scope, 0);
+    (void)describe(coil_self());
+    assert_says("running, deadline passed");
+    (void)coil_scope_leave(&scope);
+}
+
+/* A wait in two queues at once, of which the second has an owner. */
+static int choose(void *arg)
+{
+    struct coil__waitq queues[2];
+    struct coil__waiter waiters[2];
+    struct coil__choice choice;
+
+    for (int i = 0; i < 2; i++)
+        coil__waitq_init(&queues[i]);
+    coil__choice_init(&choice, waiters, 2, 1);
+    coil__choice_queue(&choice, 0, &queues[0], NULL, NULL);
+    coil__choice_queue(&choice, 1, &queues[1], NULL, arg);
+    return coil__choice_park(&choice, "one of two");
+}
+
+FIBER_TEST(describe, in_a_choice_the_first_known_owner_is_told)
+{
+    coil_fiber *self = coil_self();
+    coil_fiber *fiber = spawn_until_parked(choose, &self);
+
+    cr_assert_eq(coil__describe_owner(fiber->tcb), self);
+    (void)describe(fiber);
+    assert_says("waits for one of two held by 1 'main' for ");
+    self = NULL;
+    cr_assert_null(coil__describe_owner(fiber->tcb));
+    coil_cancel(fiber);
+    cr_assert_eq(join_and_drop(fiber), -ECANCELED);
+}
+
+/* ---- Code ---- */
+
+static const char *describe_code(const void *address)
+{
+    struct coil__text text;
+
+    coil__text_init(&text, line, sizeof line, NULL);
+    coil__describe_code(&text, address);
+    return line;
+}
+
+Test(describe, code_of_a_library_has_name_and_place)
+{
+    static const char before[] = "qsort+0x7 (libc.so.6+";
+    void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD); /* ASan has a qsort of its own */
+    const char *function = (const char *)dlsym(library, "qsort");
+    Dl_info info;
+
+    cr_assert_neq(dladdr(function, &info), 0);
+    (void)describe_code(function + 8);
+    assert_says(before);
+    cr_assert_eq((const char *)info.dli_fbase + strtoul(line + strlen(before), NULL, 16),
+                 function + 7);
+    cr_assert_eq(dlclose(library), 0);
+}
+
+Test(describe, code_of_nobody_is_a_number)
+{
+    cr_assert_str_eq(describe_code((const void *)0x1235), "0x1234");
+    cr_assert_str_eq(describe_code(NULL), "?");
+}
+
+/* What addr2line makes of the second half is the function's name: the test's own is static. */
+Test(describe, code_can_be_looked_up_with_addr2line)
+{
+    char command[500];
+    char name[64] = "";
+    const char *offset = strchr(describe_code((const char *)(uintptr_t)describe_code + 1), '+');
+    FILE *pipe;
+
+    cr_assert_not_null(offset, "%s", line);
+    (void)snprintf(command, sizeof command, "addr2line -f -e /proc/%d/exe %.*s", getpid(),
+                   (int)strcspn(offset + 1, ")"), offset + 1);
+    pipe = popen(command, "re");
+    cr_assert_not_null(pipe);
+    (void)!fgets(name, sizeof name, pipe);
+    (void)pclose(pipe);
+    cr_assert_str_eq(name, "describe_code\n", "%s: %s", command, line);
+}
