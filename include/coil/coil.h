@@ -11,6 +11,7 @@
 #include <coil/address.h>
 #include <coil/base.h>
 #include <coil/chan.h>
+#include <coil/dir.h>
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
@@ -21,6 +22,7 @@
 #include <coil/local.h>
 #include <coil/log.h>
 #include <coil/offload.h>
+#include <coil/path.h>
 #include <coil/pool.h>
 #include <coil/run.h>
 #include <coil/scope.h>

@@ -50,7 +50,7 @@ enum coil__request_kind {
     COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; gives the fd */
     COIL__OP_OPENAT2, /* fd = directory, data = path, extra = struct open_how; gives the fd */
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */
-    COIL__OP_FSYNC,   /* fd, flags */
+    COIL__OP_FSYNC,   /* fd, flags = COIL__FSYNC_DATA or 0 */
     COIL__OP_CLOSE,   /* fd */
     COIL__OP_READV,   /* fd, data = struct iovec[length], offset as READ */
     COIL__OP_WRITEV,  /* as READV */
@@ -75,6 +75,10 @@ enum coil__op_flag {
     /* The descriptor may block although it said that it would not (terminals do): the engine must
      * not be the one who waits. */
     COIL__OP_MAY_BLOCK = 2,
+};
+
+enum {
+    COIL__FSYNC_DATA = 1, /* the bytes and the size only */
 };
 
 enum coil__request_state {

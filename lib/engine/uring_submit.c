@@ -57,6 +57,8 @@ enum {
     OP_NONE = 255,     /* what every kernel refuses */
 };
 
+COIL_STATIC_ASSERT(COIL__FSYNC_DATA == IORING_FSYNC_DATASYNC, "handed through");
+
 /* Operations on names. */
 static void fill_name_op(struct io_uring_sqe *sqe, const struct coil__op *op)
 {

@@ -1,64 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* coil/file.h: bytes land where they were sent, nothing escapes a directory, no descriptor is lost.
  *
- * Each test has a directory of its own below /tmp, which is removed at its end.
+ * What is done to names, whole files and directories is in the tests beside this one.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "support/fiber_test.h"
-
-/* ---- A directory per test ---- */
-
-static char directory[64];
-
-static void make_directory(void)
-{
-    (void)snprintf(directory, sizeof directory, "/tmp/coil_file_XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
-}
-
-static void remove_directory(void)
-{
-    char command[96];
-
-    (void)snprintf(command, sizeof command, "rm -rf %s", directory);
-    cr_assert_eq(system(command), 0); /* NOLINT(cert-env33-c,concurrency-mt-unsafe) */
-}
+#include "io/file_fixture.h"
 
 TestSuite(file, .init = make_directory, .fini = remove_directory);
-
-/* The path of `name` in the directory; good until the next but one call. */
-static const char *at(const char *name)
-{
-    static char paths[2][128];
-    static int next;
-    char *path = paths[next ^= 1];
-
-    (void)snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-    const int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
-}
-
-static int create(const char *name)
-{
-    const int fd = coil_file_open(at(name), O_RDWR | O_CREAT, 0644);
-
-    cr_assert_geq(fd, 0);
-    return fd;
-}
 
 /* The poll engine opens in a plain system call, which a FIFO would block for ever. */
 static void skip_unless_opening_parks(void)

@@ -135,7 +135,7 @@ int coil__poll_file_op(struct coil__op *op)
     case COIL__OP_WRITEV:
         return write_now(op);
     case COIL__OP_FSYNC:
-        return outcome(fsync(fd));
+        return outcome(flags & COIL__FSYNC_DATA ? fdatasync(fd) : fsync(fd));
     case COIL__OP_FALLOCATE:
         return outcome(fallocate(fd, flags, offset, length));
     case COIL__OP_FADVISE:
