@@ -15,6 +15,7 @@
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
+#include <coil/group.h>
 #include <coil/http.h>
 #include <coil/http_client.h>
 #include <coil/imap.h>
@@ -23,6 +24,7 @@
 #include <coil/log.h>
 #include <coil/offload.h>
 #include <coil/path.h>
+#include <coil/pile.h>
 #include <coil/pool.h>
 #include <coil/run.h>
 #include <coil/scope.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* coil/imap.h - apply a function to a stream of items, many at a time, results in input order.
+/* coil/imap.h - apply a function to a stream of items, many at a time, bounded, in order or not.
  *
  * An imap has a feeder, which brings items; a number of workers, one fiber for each item under way;
  * and a consumer, who takes the items back in the order in which they were fed, each with what the
@@ -48,6 +48,13 @@ typedef struct coil_imap coil_imap;
 COIL_API COIL_MUST_CHECK int coil_imap_new(size_t size, int (*fn)(void *item),
                                            int (*next)(void *arg, void **ret_item), void *arg,
                                            void (*item_free)(void *item), coil_imap **ret_imap);
+
+/** The same, but coil_imap_next() gives each item as soon as it is done, in that order.
+ *  Like gevent's imap_unordered(). */
+COIL_API COIL_MUST_CHECK int coil_imap_new_unordered(size_t size, int (*fn)(void *item),
+                                                     int (*next)(void *arg, void **ret_item),
+                                                     void *arg, void (*item_free)(void *item),
+                                                     coil_imap **ret_imap);
 
 /** Takes the next item in input order, with its result (@p ret_result may be NULL). Parks until the
  *  item's function has returned. The item is the caller's from now on.

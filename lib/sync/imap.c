@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Ordered, bounded map over a stream of items (coil/imap.h).
+/* Bounded map over a stream of items, in input order or as they are done (coil/imap.h).
  *
  * The feeder makes a record (struct element) per item, appends it to a list and starts a worker for
  * it; the worker marks its record as done; the consumer takes records from the front, and only when
  * the front is done. So the list is the order, and its length, which the feeder keeps at `size` or
- * less, is the bound on everything: fibers, items, memory.
+ * less, is the bound on everything: fibers, items, memory. Without order, a record that is done
+ * moves to a second list, and the consumer takes the front of that one; both count.
  *
  * The record is made before the feeder's callback is asked for an item, so that no item is ever in
  * hand without a place to put it: when memory runs out, the input ends with -ENOMEM instead.
@@ -12,9 +13,9 @@
  * Closing cancels and then waits for `fiber_count` to fall to 0, uninterrupted; what is in the list
  * then belongs to nobody else and is freed.
  *
- * Invariants: element_count is the length of `elements`, at most `size`; the feeder waits for room
- * only while it is `size`; the consumer waits only while the front is not done and, if the list is
- * empty, the feeder runs.
+ * Invariants: element_count is the length of `elements` and `finished`, at most `size`; the feeder
+ * waits for room only while it is `size`; the consumer waits only while the front is not done and,
+ * if there are no elements, the feeder runs.
  */
 #include <coil/imap.h>
 
@@ -35,6 +36,7 @@ struct coil_imap {
     void (*item_free)(void *item);
     size_t size;
     struct coil__list elements; /* in input order */
+    struct coil__list finished; /* without order: those that are done, in the order of their ends */
     size_t element_count;
     struct coil__slab element_slab;
     struct coil__waitq room;     /* the feeder, while element_count is `size` */
@@ -44,6 +46,7 @@ struct coil_imap {
     size_t fiber_count; /* the feeder and the workers */
     int input_result;   /* what the feeder ended with: 0, or its error */
     const void *spawn_site;
+    bool is_unordered;
     bool is_awaited; /* a fiber is in coil_imap_next() */
     bool is_closing;
 };
@@ -57,12 +60,19 @@ struct element {
     bool is_done;
 };
 
-/* The oldest item that was not taken, or NULL. */
+/* What the consumer takes next, be it done or not, or NULL. */
 static struct element *front_of(const coil_imap *imap)
 {
-    struct coil__list *link = coil__list_first(&imap->elements);
+    struct coil__list *link =
+        coil__list_first(imap->is_unordered ? &imap->finished : &imap->elements);
 
     return link ? container_of(link, struct element, link) : NULL;
+}
+
+/* No element is left and none will come. */
+static bool is_at_end(const coil_imap *imap)
+{
+    return imap->element_count == 0 && !imap->feeder;
 }
 
 /* ---- Fibers ---- */
@@ -72,8 +82,18 @@ static void tell_consumer(coil_imap *imap)
 {
     const struct element *front = front_of(imap);
 
-    if (front ? front->is_done : !imap->feeder)
+    if ((front && front->is_done) || is_at_end(imap))
         coil__waitq_wake_one(&imap->consumer, 0);
+}
+
+static void mark_done(struct element *element, int result)
+{
+    element->result = result;
+    element->is_done = true;
+    if (!element->imap->is_unordered)
+        return;
+    coil__list_remove(&element->link);
+    coil__list_push_back(&element->imap->finished, &element->link);
 }
 
 /* The last thing that a fiber of the imap does with it. */
@@ -90,8 +110,7 @@ static int worker_main(void *arg)
     struct element *element = arg;
     coil_imap *imap = element->imap;
 
-    element->result = imap->fn(element->item);
-    element->is_done = true;
+    mark_done(element, imap->fn(element->item));
     element->fiber = NULL;
     fiber_ends(imap);
     return 0; /* the result reaches the consumer, not the hook for what nobody collects */
@@ -105,8 +124,7 @@ static void start_worker(coil_imap *imap, struct element *element)
         result = coil__fiber_spawn(coil__sched(), worker_main, element, imap->spawn_site,
                                    &element->fiber);
     if (result < 0) {
-        element->result = result;
-        element->is_done = true;
+        mark_done(element, result);
         tell_consumer(imap);
         return;
     }
@@ -155,27 +173,20 @@ static int feeder_main(void *arg)
 
 /* ---- Public ---- */
 
-int coil_imap_new(size_t size, int (*fn)(void *item), int (*next)(void *arg, void **ret_item),
-                  void *arg, void (*item_free)(void *item), coil_imap **ret_imap)
+static int start(struct coil_imap spec, coil_imap **ret_imap)
 {
     coil_imap *imap;
     int result;
 
-    if (size == 0)
+    if (spec.size == 0)
         return -EINVAL;
     imap = coil__alloc(sizeof *imap);
     if (!imap)
         return -ENOMEM;
-    *imap = (coil_imap){
-        .fn = fn,
-        .next = next,
-        .arg = arg,
-        .item_free = item_free,
-        .size = size,
-        .fiber_count = 1,
-        .spawn_site = __builtin_return_address(0),
-    };
+    *imap = spec;
+    imap->fiber_count = 1;
     coil__list_init(&imap->elements);
+    coil__list_init(&imap->finished);
     coil__slab_init(&imap->element_slab, sizeof(struct element), ELEMENTS_PER_CHUNK);
     coil__waitq_init(&imap->room);
     coil__waitq_init(&imap->consumer);
@@ -190,6 +201,38 @@ int coil_imap_new(size_t size, int (*fn)(void *item), int (*next)(void *arg, voi
     coil_fiber_unref(imap->feeder);
     *ret_imap = imap;
     return 0;
+}
+
+int coil_imap_new(size_t size, int (*fn)(void *item), int (*next)(void *arg, void **ret_item),
+                  void *arg, void (*item_free)(void *item), coil_imap **ret_imap)
+{
+    const struct coil_imap spec = {
+        .fn = fn,
+        .next = next,
+        .arg = arg,
+        .item_free = item_free,
+        .size = size,
+        .spawn_site = __builtin_return_address(0),
+    };
+
+    return start(spec, ret_imap);
+}
+
+int coil_imap_new_unordered(size_t size, int (*fn)(void *item),
+                            int (*next)(void *arg, void **ret_item), void *arg,
+                            void (*item_free)(void *item), coil_imap **ret_imap)
+{
+    const struct coil_imap spec = {
+        .fn = fn,
+        .next = next,
+        .arg = arg,
+        .item_free = item_free,
+        .size = size,
+        .is_unordered = true,
+        .spawn_site = __builtin_return_address(0),
+    };
+
+    return start(spec, ret_imap);
 }
 
 /* Takes the front, whose worker is done, out of the list. */
@@ -217,7 +260,7 @@ static int await_front(coil_imap *imap)
 
         if (front && front->is_done)
             return 1;
-        if (!front && !imap->feeder)
+        if (is_at_end(imap))
             return 0;
         result = coil__waitq_park(&imap->consumer, "next of imap", imap);
         if (result < 0)
@@ -257,10 +300,21 @@ static void cancel_fibers(coil_imap *imap)
     }
 }
 
+static void free_elements(coil_imap *imap, struct coil__list *elements)
+{
+    struct coil__list *link;
+
+    while ((link = coil__list_pop_front(elements)) != NULL) {
+        struct element *element = container_of(link, struct element, link);
+
+        if (imap->item_free)
+            imap->item_free(element->item);
+        coil__slab_put(&imap->element_slab, element);
+    }
+}
+
 void coil_imap_close(coil_imap *imap)
 {
-    struct element *front;
-
     if (!imap)
         return;
     COIL_ASSERT(!imap->is_awaited && "nobody is in coil_imap_next()");
@@ -269,12 +323,8 @@ void coil_imap_close(coil_imap *imap)
     if (imap->fiber_count > 0)
         coil__waitq_park_shielded(&imap->closer, "cancelled imap workers");
 
-    for (front = front_of(imap); front; front = front_of(imap)) {
-        coil__list_remove(&front->link);
-        if (imap->item_free)
-            imap->item_free(front->item);
-        coil__slab_put(&imap->element_slab, front);
-    }
+    free_elements(imap, &imap->elements);
+    free_elements(imap, &imap->finished);
     coil__slab_fini(&imap->element_slab);
     coil__free(imap);
 }

@@ -63,7 +63,7 @@ FIBER_TEST(sleep, delayed_fibers_start_in_the_order_of_their_deadlines)
     struct started early = {.log = log, .name = 'a'};
     coil_fiber *fibers[2];
 
-    cr_assert_eq(coil_spawn_after(COIL_MS(3), note_start, &late, &fibers[0]), 0);
+    cr_assert_eq(coil_spawn_after(COIL_MS(50), note_start, &late, &fibers[0]), 0);
     cr_assert_eq(coil_spawn_after(COIL_MS(1), note_start, &early, &fibers[1]), 0);
     cr_assert_eq(join_and_drop(fibers[0]), RESULT);
     cr_assert_eq(join_and_drop(fibers[1]), RESULT);
