@@ -12,8 +12,9 @@
  * parking call fails with -ETIMEDOUT inside an expired scope and -ECANCELED in a cancelled fiber
  * (coil/scope.h), also when it would not have had to wait. Calls named try_x never park.
  *
- * Threads: unless a header says otherwise, an object belongs to the thread whose coil_run() made
- * it, and every call must come from a fiber of that run.
+ * Threads: unless a header says otherwise, an object belongs to the core (coil/core.h) that made
+ * it, and every call must come from a fiber there. A call that needs a fiber and comes from another
+ * thread stops the program with a sentence that says so. From elsewhere: coil/remote.h.
  */
 #ifndef COIL_BASE_H
 #define COIL_BASE_H

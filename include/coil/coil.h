@@ -11,6 +11,7 @@
 #include <coil/address.h>
 #include <coil/base.h>
 #include <coil/chan.h>
+#include <coil/core.h>
 #include <coil/dir.h>
 #include <coil/event.h>
 #include <coil/fiber.h>
@@ -26,6 +27,7 @@
 #include <coil/path.h>
 #include <coil/pile.h>
 #include <coil/pool.h>
+#include <coil/remote.h>
 #include <coil/run.h>
 #include <coil/scope.h>
 #include <coil/sem.h>

@@ -67,7 +67,8 @@ COIL_API void coil_fiber_unref(coil_fiber *fiber);
  *  Like eventlet.getcurrent(). */
 COIL_API coil_fiber *coil_self(void);
 
-/** Returns the number of @p fiber, unique in its coil_run() and never 0. */
+/** Returns the number of @p fiber, unique in its coil_run() and never 0. It shows the core: number
+ *  17 of core 3 is 3000000000000017 (coil/core.h). */
 COIL_API uint64_t coil_fiber_id(const coil_fiber *fiber);
 
 /** Returns the number of the fiber that spawned @p fiber; 0 when none did (main).
@@ -117,7 +118,7 @@ COIL_API bool coil_off_exit(coil_fiber *fiber, coil_exit_hook *hook);
 typedef void coil_unhandled_hook(const coil_fiber *fiber, int result, void *arg);
 
 /** Sends results that nobody can collect to @p hook; NULL restores the default, a line in the log.
- *  -ECANCELED is a quiet end and not reported. For the calling thread's coil_run(). */
+ *  -ECANCELED is a quiet end and not reported. For the fibers of the caller's core. */
 COIL_API void coil_unhandled_set(coil_unhandled_hook *hook, void *arg);
 
 COIL_END_DECLS

@@ -3,7 +3,8 @@
  *
  * The small types that live in the caller's storage (scopes, semaphores, ...) hold links into
  * coil's own queues. Their layouts must be known to the compiler, hence this header; their fields
- * are nobody's business. lib/base/list.h, lib/base/heap.h and lib/core/timer.h say what they mean.
+ * are nobody's business. lib/base/list.h, lib/base/heap.h, lib/core/timer.h and
+ * lib/core/remote.h say what they mean.
  */
 #ifndef COIL_PRIVATE_H
 #define COIL_PRIVATE_H
@@ -30,6 +31,11 @@ struct coil__timer {
 
 struct coil__waitq {
     struct coil__list waiters;
+};
+
+struct coil__post {
+    struct coil__post *next;
+    void (*run)(struct coil__post *post);
 };
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* coil/run.h - starting coil on the calling thread.
+/* coil/run.h - starting coil on the calling thread, and on more of them if asked to.
  *
  * coil_run() opens the io_uring of this thread, runs main as the first fiber, and returns when all
  * is over. When main returns, every other fiber is cancelled, also those spawned from then on, and
@@ -10,7 +10,12 @@
  * can ever happen again. Instead of hanging, coil_run() then logs a line for each fiber (number,
  * name, what it waits for, since when, where it was spawned) and for each circle of fibers that
  * wait for each other, and ends the run: all fibers are cancelled, so that they can clean up, and
- * coil_run() returns -EDEADLK. coil_options.on_deadlock chooses otherwise.
+ * coil_run() returns -EDEADLK. coil_options.on_deadlock chooses otherwise. With more than one core
+ * it does not look: each may still be called by the others.
+ *
+ * With coil_options.cores it starts further threads with a scheduler and an io_uring each, before
+ * main, and joins them at the end (coil/core.h). They have the signal mask of the caller. What one
+ * of them is refused undoes all and is returned.
  *
  * fork: the child of a fork(2) inside coil_run() may do nothing but exec or _exit.
  * Signals: coil installs no handlers unless asked to by an option that says so.
@@ -30,6 +35,9 @@ typedef enum coil_deadlock_policy {
                              signal handlers make something happen that coil does not know of */
 } coil_deadlock_policy;
 
+/** For coil_options.cores: as many as there are CPUs that the calling thread may use. */
+#define COIL_CORES_ALL (~0U)
+
 /** Options of coil_run(); start from COIL_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_options {
     size_t size;           /* sizeof(coil_options), set by COIL_OPTIONS_INIT */
@@ -43,6 +51,8 @@ typedef struct coil_options {
     bool report_overflow;  /* name the fiber that overflows its stack (handles SIGSEGV) */
     bool report_engine;    /* log one line at start: engine, sizes, what was refused */
     coil_deadlock_policy on_deadlock; /* cancel all fibers */
+    unsigned cores; /* threads with a scheduler each: 1; COIL_CORES_ALL: one per CPU */
+    bool pin_cores; /* tie each to a CPU of its own, of those that the caller may use */
 } coil_options;
 
 #define COIL_OPTIONS_INIT      \
@@ -57,8 +67,9 @@ typedef struct coil_options {
  *  deadlock, when all fibers have ended; -ETIMEDOUT when fibers outlived the grace (they are lost,
  *  with their memory); -EINVAL for impossible options, or
  *  what the kernel refused io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that
- *  says what to do. Handles that were not given back are freed, after a line in the log.
- *  Like the implicit hub of eventlet; the deadlock is gevent's LoopExit. */
+ *  says what to do; -EAGAIN when there can't be so many threads. Handles that were not given back
+ *  are freed, after a line in the log. Like the implicit hub of eventlet; the deadlock is gevent's
+ *  LoopExit. */
 COIL_API int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result);
 
 COIL_END_DECLS

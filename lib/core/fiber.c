@@ -262,6 +262,7 @@ void coil_cancel(coil_fiber *fiber)
 
     if (!tcb || tcb->is_cancelled)
         return;
+    COIL_ASSERT(tcb->sched == coil__sched_this && "a fiber's handle stays on its core");
     tcb->is_cancelled = true;
     tcb->interrupts++;
     coil__interrupt_if_due(tcb);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* coil_run(): a scheduler's life from the engine's set-up to the last fiber (coil/run.h).
+/* coil_run(), and a core's life from the engine's set-up to the last fiber (coil/run.h).
  *
  * Between two turns the loop asks whether all is over. That is also where a deadlock is noticed
  * (core/stuck.h): it ends the run as main's return does, with another status.
  *
  * When main returns, the fibers that are left are cancelled together, oldest first, those spawned
- * from then on are born cancelled, and the loop goes on until all have ended or the grace is over.
- * Fibers that outlive it are named and given up: the kernel may still write to their stacks, so
- * nothing of the scheduler is freed then.
+ * from then on are born cancelled, and the loop goes on until all have ended or the grace is over:
+ * on each core by itself, except that none leaves before all have ended (core/team.h). Fibers that
+ * outlive the grace are named and given up: the kernel may still write to their stacks, so nothing
+ * of their scheduler is freed then.
  */
 #include "core/run.h"
 
@@ -20,6 +21,7 @@
 #include "base/options.h"
 #include "core/overflow.h"
 #include "core/stuck.h"
+#include "core/team.h"
 
 enum {
     FIBERS_MAX_DEFAULT = 1000000, /* 4.6 GB of stacks: beyond it a runaway spawn loop is likelier */
@@ -32,19 +34,9 @@ static const coil_time grace_default = COIL_SECONDS(5);
 
 coil__engine_open *coil__run_engine_open = coil__uring_open;
 
-struct run {
-    struct coil__sched sched;
-    struct coil__timer grace;
-    coil_time grace_timeout;
-    struct coil_fiber *main;
-    coil_deadlock_policy on_deadlock;
-    bool is_deadlocked;
-    bool is_grace_over;
-};
-
 static void grace_over(struct coil__timer *timer)
 {
-    container_of(timer, struct run, grace)->is_grace_over = true;
+    container_of(timer, struct coil__core, grace)->is_grace_over = true;
 }
 
 static void cancel_all(struct coil__sched *sched)
@@ -61,53 +53,72 @@ static void cancel_all(struct coil__sched *sched)
 
 /* Starts what upper layers have to do when all others have ended. It bounds itself: the grace has
  * no say in it. */
-static bool start_last(struct run *run)
+static bool start_last(struct coil__core *core)
 {
-    struct coil__sched *sched = &run->sched;
+    struct coil__sched *sched = &core->sched;
     int (*last)(void *) = sched->last;
 
     sched->last = NULL;
     if (!last)
         return false;
-    coil__timer_disarm(&sched->timers, &run->grace);
-    run->is_grace_over = false;
-    sched->is_ending = true;
-    return coil__fiber_spawn(sched, last, &run->grace_timeout, NULL, NULL) == 0;
+    coil__timer_disarm(&sched->timers, &core->grace);
+    core->is_grace_over = false;
+    return coil__fiber_spawn(sched, last, &sched->team->options.grace, NULL, NULL) == 0;
 }
 
-static void begin_end(struct run *run)
+static void begin_end(struct coil__core *core)
 {
-    if (run->sched.is_ending)
+    struct coil__sched *sched = &core->sched;
+
+    if (sched->is_ending)
         return;
-    run->sched.is_ending = true;
-    cancel_all(&run->sched);
-    run->grace.fire = grace_over;
-    coil__timer_arm(&run->sched.timers, &run->grace, coil__clock_deadline(run->grace_timeout));
+    sched->is_ending = true;
+    cancel_all(sched);
+    core->grace.fire = grace_over;
+    coil__timer_arm(&sched->timers, &core->grace, coil__clock_deadline(sched->team->options.grace));
 }
 
 /* Nothing can happen any more by itself. A grace without end would not end it either. */
-static void end_deadlock(struct run *run)
+static void end_deadlock(struct coil__core *core)
 {
-    run->is_deadlocked = true;
-    coil__stuck_report(&run->sched);
-    if (run->on_deadlock == COIL_DEADLOCK_ABORT)
+    struct coil__sched *sched = &core->sched;
+
+    core->is_deadlocked = true;
+    coil__stuck_report(sched);
+    if (sched->team->options.on_deadlock == COIL_DEADLOCK_ABORT)
         abort();
-    begin_end(run);
-    run->is_grace_over = coil__is_stuck(&run->sched);
+    coil__team_end(sched->team);
+    begin_end(core);
+    core->is_grace_over = coil__is_stuck(sched);
+}
+
+/* Whether a core that has no fibers may leave: when nobody could call it any more. */
+static bool may_leave(struct coil__core *core)
+{
+    struct coil__sched *sched = &core->sched;
+
+    if (atomic_load(&sched->team->busy_count) > 0 && !core->is_grace_over)
+        return false;
+    return !start_last(core) && (core->is_grace_over || coil__remote_try_close(sched->remote));
 }
 
 static bool is_over(void *arg)
 {
-    struct run *run = arg;
+    struct coil__core *core = arg;
+    struct coil__sched *sched = &core->sched;
+    struct coil__team *team = sched->team;
 
-    if (run->sched.fiber_count == 0)
-        return !start_last(run);
-    if (!run->main->tcb)
-        begin_end(run);
-    if (coil__is_stuck(&run->sched) && !run->is_grace_over &&
-        run->on_deadlock != COIL_DEADLOCK_IGNORE)
-        end_deadlock(run);
-    return run->is_grace_over;
+    if (core->main && !core->main->tcb)
+        coil__team_end(team);
+    if (atomic_load_explicit(&team->is_ending, memory_order_relaxed))
+        begin_end(core);
+    if (coil__is_stuck(sched) && !core->is_grace_over &&
+        team->options.on_deadlock != COIL_DEADLOCK_IGNORE)
+        end_deadlock(core);
+    if (!sched->is_ending)
+        return false;
+    coil__team_set_busy(core, sched->fiber_count > 0);
+    return sched->fiber_count > 0 ? core->is_grace_over : may_leave(core);
 }
 
 static void name_leftovers(const struct coil__sched *sched)
@@ -156,31 +167,6 @@ void *coil__sched_part(struct coil__sched *sched, enum coil__part part, size_t s
     return slot->state;
 }
 
-static int run_main(struct run *run, int (*main)(void *), void *arg, int *ret_result)
-{
-    struct coil__sched *sched = &run->sched;
-    int result = coil__fiber_spawn(sched, main, arg, __builtin_return_address(0), &run->main);
-
-    if (result < 0)
-        return result;
-    coil_fiber_name_set(run->main, "main");
-    run->main->is_collected = true;
-
-    result = coil__sched_loop(sched, is_over, run);
-    if (sched->fiber_count > 0) {
-        if (result < 0)
-            coil__log(COIL_LOG_ERROR, "the engine failed: %s", coil_strerror(result));
-        name_leftovers(sched);
-        return result < 0 ? result : -ETIMEDOUT;
-    }
-
-    coil__timer_disarm(&sched->timers, &run->grace);
-    if (ret_result && !run->is_deadlocked)
-        *ret_result = run->main->result;
-    coil_fiber_unref(run->main);
-    return run->is_deadlocked ? -EDEADLK : 0;
-}
-
 static int read_options(const coil_options *options, coil_options *ret_options)
 {
     coil_options read;
@@ -206,11 +192,20 @@ static int read_options(const coil_options *options, coil_options *ret_options)
         read.fibers_max = FIBERS_MAX_DEFAULT;
     if (!read.grace)
         read.grace = grace_default;
+    if (!read.cores)
+        read.cores = 1;
+    if (read.cores == COIL_CORES_ALL)
+        read.cores = coil__team_cpu_count();
+    if (read.cores > COIL__CORES_MAX) {
+        coil__log(COIL_LOG_ERROR, "coil_options.cores is %u, but at most %d can be", read.cores,
+                  COIL__CORES_MAX);
+        return -EINVAL;
+    }
     *ret_options = read;
     return 0;
 }
 
-static int open_engine(const coil_options *options, struct coil__engine **ret_engine)
+static int open_engine(const coil_options *options, bool is_first, struct coil__engine **ret_engine)
 {
     const struct coil__engine_options engine_options = {
         .sq_size = options->sq_size,
@@ -223,7 +218,7 @@ static int open_engine(const coil_options *options, struct coil__engine **ret_en
 
     if (result < 0)
         coil__log(COIL_LOG_ERROR, "%s", why[0] ? why : coil_strerror(result));
-    else if (options->report_engine)
+    else if (options->report_engine && is_first)
         coil__log(COIL_LOG_WARNING, "%s", (*ret_engine)->ops->describe(*ret_engine));
     return result;
 }
@@ -242,45 +237,157 @@ static bool is_something_lost(const struct coil__sched *sched)
     return sched->fiber_count > 0 || requests > 0;
 }
 
+/* ---- A core ---- */
+
+static void set_up(struct coil__core *core, struct coil__team *team, unsigned number)
+{
+    struct coil__sched *sched = &core->sched;
+
+    sched->team = team;
+    sched->core = number;
+    sched->id_last = number * COIL__FIBER_IDS_PER_CORE;
+    sched->outside_count = team->count > 1; /* the other cores */
+    core->is_busy = true;
+}
+
+int coil__core_open(struct coil__team *team, unsigned number, struct coil__core **ret_core)
+{
+    struct coil__core *core = coil__alloc(sizeof *core);
+    struct coil__engine *engine = NULL;
+    int result;
+
+    if (!core)
+        return -ENOMEM;
+    result = open_engine(&team->options, number == 0, &engine);
+    if (result < 0) {
+        coil__free(core);
+        return result;
+    }
+    coil__sched_init(&core->sched, engine, team->options.stack_size, team->options.fibers_max);
+    set_up(core, team, number);
+    core->sched.remote = coil__remote_new(&core->sched, team->count == 1);
+    if (!core->sched.remote) {
+        coil__sched_fini(&core->sched);
+        engine->ops->close(engine);
+        coil__free(core);
+        return -ENOMEM;
+    }
+    team->members[number].remote = core->sched.remote;
+    coil__sched_this = &core->sched;
+    *ret_core = core;
+    return 0;
+}
+
+void coil__core_run(struct coil__core *core)
+{
+    struct coil__sched *sched = &core->sched;
+    struct coil__team *team = sched->team;
+    int status;
+
+    if (team->options.report_overflow)
+        coil__overflow_report_begin();
+    status = coil__sched_loop(sched, is_over, core);
+    if (status < 0) {
+        coil__log(COIL_LOG_ERROR, "the engine failed: %s", coil_strerror(status));
+        coil__team_end(team);
+    }
+    coil__team_set_busy(core, false);
+    coil__remote_close(sched->remote);
+    coil__timer_disarm(&sched->timers, &core->grace);
+    if (sched->fiber_count > 0) {
+        name_leftovers(sched);
+        status = status < 0 ? status : -ETIMEDOUT;
+    } else if (core->is_deadlocked) {
+        status = -EDEADLK;
+    }
+    team->members[sched->core].status = status;
+    if (team->options.report_overflow)
+        coil__overflow_report_end();
+}
+
+void coil__core_close(struct coil__core *core)
+{
+    struct coil__sched *sched = &core->sched;
+    struct coil__engine *engine = sched->engine;
+
+    coil__remote_close(sched->remote);
+    if (is_something_lost(sched)) {
+        sched->team->members[sched->core].is_lost = true;
+        coil__sched_this = NULL;
+        return; /* the kernel may still write to what is lost: all of it stays */
+    }
+    free_parts(sched);
+    coil__sched_fini(sched);
+    coil__sched_this = NULL;
+    engine->ops->close(engine);
+    coil__free(core);
+}
+
+/* ---- The run ---- */
+
+static int run_main(struct coil__core *core, int (*main)(void *), void *arg, int *ret_result)
+{
+    struct coil__sched *sched = &core->sched;
+    struct coil__team *team = sched->team;
+    int result = coil__fiber_spawn(sched, main, arg, __builtin_return_address(0), &core->main);
+
+    if (result < 0) {
+        coil__team_end(team);
+    } else {
+        coil_fiber_name_set(core->main, "main");
+        core->main->is_collected = true;
+    }
+    coil__core_run(core);
+    coil__team_join(team);
+    if (result == 0)
+        result = coil__team_status(team);
+    if (result == 0 && ret_result)
+        *ret_result = core->main->result;
+    if (core->main && sched->fiber_count == 0)
+        coil_fiber_unref(core->main);
+    return result;
+}
+
+static int run_team(struct coil__team *team, int (*main)(void *), void *arg, int *ret_result)
+{
+    struct coil__core *core;
+    int result = coil__core_open(team, 0, &core);
+
+    if (result < 0)
+        return result;
+    result = coil__team_start(team);
+    if (result == 0)
+        result = run_main(core, main, arg, ret_result);
+    coil__core_close(core);
+    return result;
+}
+
+/* The same with this thread, core 0, tied to a CPU meanwhile. */
+static int run_pinned(struct coil__team *team, int (*main)(void *), void *arg, int *ret_result)
+{
+    int result = coil__team_pin(team, 0);
+
+    if (result == 0)
+        result = run_team(team, main, arg, ret_result);
+    coil__team_unpin(team);
+    return result;
+}
+
 int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result)
 {
-    struct coil__engine *engine = NULL;
     coil_options chosen;
-    struct run *run;
+    struct coil__team *team = NULL;
     int result;
 
     if (coil__sched_this)
         return -EBUSY;
     result = read_options(options, &chosen);
+    if (result == 0)
+        result = coil__team_new(&chosen, &team);
     if (result < 0)
         return result;
-    run = coil__alloc(sizeof *run);
-    if (!run)
-        return -ENOMEM;
-    result = open_engine(&chosen, &engine);
-    if (result < 0) {
-        coil__free(run);
-        return result;
-    }
-
-    coil__sched_init(&run->sched, engine, chosen.stack_size, chosen.fibers_max);
-    run->grace_timeout = chosen.grace;
-    run->on_deadlock = chosen.on_deadlock;
-    coil__sched_this = &run->sched;
-    if (chosen.report_overflow)
-        coil__overflow_report_begin();
-    result = run_main(run, main, arg, ret_result);
-    if (chosen.report_overflow)
-        coil__overflow_report_end();
-    if (is_something_lost(&run->sched)) {
-        coil__sched_this = NULL;
-        return result; /* the kernel may still write to what is lost: all of it stays */
-    }
-
-    free_parts(&run->sched);
-    coil__sched_fini(&run->sched);
-    coil__sched_this = NULL;
-    engine->ops->close(engine);
-    coil__free(run);
+    result = chosen.pin_cores ? run_pinned(team, main, arg, ret_result)
+                              : run_team(team, main, arg, ret_result);
+    coil__team_free(team);
     return result;
 }

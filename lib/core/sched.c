@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/sanitize.h"
+#include "core/remote.h"
 #include "core/switch.h"
 
 enum {
@@ -193,44 +194,6 @@ void coil_yield(void)
     coil__yield(coil__self());
 }
 
-/* ---- Posts from other threads ---- */
-
-void coil__sched_post(struct coil__sched *sched, struct coil__post *post)
-{
-    struct coil__post *head = atomic_load_explicit(&sched->posts, memory_order_relaxed);
-
-    do
-        post->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&sched->posts, &head, post, memory_order_release,
-                                                  memory_order_relaxed));
-    /* Whoever finds the stack empty rings the bell; the rest ride along. */
-    if (!head)
-        sched->engine->ops->wake(sched->engine);
-}
-
-static void run_posts(struct coil__sched *sched)
-{
-    struct coil__post *newest;
-    struct coil__post *oldest = NULL;
-
-    if (COIL_LIKELY(!atomic_load_explicit(&sched->posts, memory_order_relaxed)))
-        return;
-    newest = atomic_exchange_explicit(&sched->posts, NULL, memory_order_acquire);
-    while (newest) {
-        struct coil__post *next = newest->next;
-
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        struct coil__post *next = oldest->next;
-
-        oldest->run(oldest);
-        oldest = next;
-    }
-}
-
 /* ---- The loop ---- */
 
 /* Runs fibers until none is runnable, or the turn's steps or its time are used up. */
@@ -260,7 +223,7 @@ int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void
         sched->turn_count++;
         sched->turn_began = coil__clock_coarse();
         sched->is_turn_over = false;
-        run_posts(sched);
+        coil__remote_run_posts(sched->remote);
         coil__timers_fire(&sched->timers);
         run_turn(sched);
         if (is_over(arg))
@@ -273,8 +236,8 @@ int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void
     }
 }
 
-int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
-                     size_t fibers_max)
+void coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
+                      size_t fibers_max)
 {
     *sched = (struct coil__sched){.engine = engine, .fibers_max = fibers_max};
     coil__list_init(&sched->ready);
@@ -284,7 +247,6 @@ int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, siz
     coil__slab_init(&sched->handles, sizeof(struct coil_fiber), 64);
     coil__sanitize_thread_stack(&sched->loop_stack_bottom, &sched->loop_stack_size);
     sched->loop_sanitizer_fiber = coil__sanitize_fiber_this();
-    return 0;
 }
 
 void coil__sched_fini(struct coil__sched *sched)

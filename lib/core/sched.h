@@ -24,8 +24,6 @@
 #ifndef COIL_LIB_CORE_SCHED_H
 #define COIL_LIB_CORE_SCHED_H
 
-#include <stdatomic.h>
-
 #include <coil/fiber.h>
 #include <coil/scope.h>
 
@@ -96,12 +94,6 @@ struct coil_fiber {
     char name[COIL__FIBER_NAME_SIZE];
 };
 
-/* Work that another thread sends; `run` is called once, on the loop's stack, and may free it. */
-struct coil__post {
-    struct coil__post *next;
-    void (*run)(struct coil__post *post);
-};
-
 /* Upper layers hang what they need per scheduler (pools of buffers, threads) here, by name, so that
  * the scheduler need not know them: coil__sched_part() in core/run.h. */
 enum coil__part {
@@ -144,7 +136,9 @@ struct coil__sched {
     coil_unhandled_hook *unhandled;
     void *unhandled_arg;
 
-    _Atomic(struct coil__post *) posts; /* a stack, newest first */
+    struct coil_remote *remote; /* how other threads get in (remote.h) */
+    struct coil__team *team;    /* the cores of this coil_run() (team.h) */
+    unsigned core;              /* which of them this is */
 
     /* Sanitizers want to know where the loop's own stack is. */
     void *loop_sanitizer_stack;
@@ -186,15 +180,15 @@ static inline struct coil__tcb *coil__self(void)
 
 /* ---- Life of a scheduler (run.c) ---- */
 
-int coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
-                     size_t fibers_max);
+void coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
+                      size_t fibers_max);
 void coil__sched_fini(struct coil__sched *sched);
 
 /* Runs turns until `is_over` says so between two of them. Returns 0 or the engine's error. */
 int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg);
 
-/* Hands `post` to `sched` and wakes it. From any thread; also from signal handlers. */
-void coil__sched_post(struct coil__sched *sched, struct coil__post *post);
+/* The number of a fiber says which core it is on: core 3's 17th is 3000000000000017. */
+#define COIL__FIBER_IDS_PER_CORE UINT64_C(1000000000000000)
 
 /* ---- Parking ---- */
 
@@ -218,6 +212,7 @@ static inline int coil__checkpoint(struct coil__tcb *self)
 static inline void coil__wake(struct coil__tcb *tcb, int result)
 {
     COIL_ASSERT(tcb->state == COIL__FIBER_PARKED && "only a parked fiber can be woken, once");
+    COIL_DEBUG_ASSERT(tcb->sched == coil__sched_this && "from its own thread; else coil_post()");
     tcb->wait_result = result;
     tcb->interrupt = NULL;
     tcb->state = COIL__FIBER_READY;

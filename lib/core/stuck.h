@@ -10,6 +10,7 @@
 #ifndef COIL_LIB_CORE_STUCK_H
 #define COIL_LIB_CORE_STUCK_H
 
+#include "core/remote.h"
 #include "core/sched.h"
 
 static inline bool coil__is_stuck(struct coil__sched *sched)
@@ -17,7 +18,7 @@ static inline bool coil__is_stuck(struct coil__sched *sched)
     return COIL_UNLIKELY(sched->engine->stats.active_count == 0) &&
            coil__list_is_empty(&sched->ready) && coil__timers_next(&sched->timers) == INT64_MAX &&
            sched->outside_count == 0 && sched->fiber_count > 0 &&
-           !atomic_load_explicit(&sched->posts, memory_order_relaxed);
+           !coil__remote_has_posts(sched->remote);
 }
 
 /* Logs who waits for what since when, and who waits for each other in a circle. */

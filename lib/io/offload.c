@@ -7,8 +7,8 @@
  * one, the thread an ABANDONED one, the interruption itself one that was still QUEUED. A job that
  * is DONE can't be abandoned: its result beats the interruption.
  *
- * Threads report by a post to the scheduler, sent under the lock. So when the fiber has its result
- * and the scheduler comes to an end, which takes the lock too, no thread is still ringing its bell.
+ * Threads report by a post to the scheduler (core/remote.h), sent under the lock: the job is the
+ * fiber's as soon as that has the result.
  *
  * The pool is counted, by its scheduler and by each thread: threads are detached, and one that is
  * stuck in a call when coil_run() ends frees the pool itself, whenever that may be.
@@ -30,6 +30,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/remote.h"
 #include "core/run.h"
 
 enum {
@@ -52,7 +53,7 @@ struct pool {
     pthread_cond_t work; /* a job was queued, or the pool closes */
     pthread_cond_t left; /* a thread has ended */
     struct coil__list queue;
-    struct coil__sched *sched;
+    coil_remote *remote; /* of the scheduler; borrowed while jobs are not abandoned */
     unsigned queued_count;
     unsigned idle_count;
     unsigned thread_count;
@@ -114,7 +115,7 @@ static struct pool *make_pool(struct coil__sched *sched)
     (void)pthread_cond_init(&pool->left, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     coil__list_init(&pool->queue);
-    pool->sched = sched;
+    pool->remote = sched->remote;
     pool->threads_max = threads_max();
     pool->reference_count = 1;
     return pool;
@@ -190,7 +191,7 @@ static void run_job(struct pool *pool, struct job *job)
     (void)pthread_mutex_lock(&pool->lock);
     if (job->state == JOB_RUNNING) {
         job->state = JOB_DONE;
-        coil__sched_post(pool->sched, &job->post);
+        (void)coil__remote_post(pool->remote, &job->post); /* refused if its fiber is lost */
         return;
     }
     (void)pthread_mutex_unlock(&pool->lock);
@@ -276,7 +277,7 @@ static void fini_offload(struct coil__sched *sched, void *state)
     (void)pthread_mutex_lock(&pool->lock);
     COIL_ASSERT(coil__list_is_empty(&pool->queue));
     pool->is_closing = true;
-    pool->sched = NULL;
+    pool->remote = NULL;
     (void)pthread_cond_broadcast(&pool->work);
     while (pool->thread_count > 0 && in_time)
         in_time = wait_until(pool, &pool->left, deadline);

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/remote.h"
 #include "support/fiber_test.h"
 
 static int line_count;
@@ -95,7 +96,7 @@ static void release(struct coil__post *post)
 static void post_release(struct outside *outside)
 {
     outside->post.run = release;
-    coil__sched_post(outside->sched, &outside->post);
+    (void)coil__remote_post(outside->sched->remote, &outside->post);
 }
 
 static int acquire(struct outside *outside)

@@ -11,7 +11,7 @@
 
 #include <coil/coil.h>
 
-#include "core/sched.h"
+#include "core/remote.h"
 
 enum {
     SIDES = 2,
@@ -67,7 +67,7 @@ static int send_all(void *arg)
     } while (!other);
     for (int i = 0; i < POSTS; i++) {
         side->messages[i] = (struct message){.post.run = arrive, .to = side->other};
-        coil__sched_post(other, &side->messages[i].post);
+        (void)coil__remote_post(other->remote, &side->messages[i].post);
         if (i % 100 == 0)
             coil_yield();
     }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "core/remote.h"
 #include "io/offload_fixture.h"
 
 /* ---- Results ---- */
@@ -154,9 +155,9 @@ FIBER_TEST(offload, a_result_that_is_on_its_way_beats_the_cancellation)
 
     call_init(&call, 77);
     fiber = spawn_into_thread(&call);
-    cr_assert_null(atomic_load(&coil__sched()->posts));
+    cr_assert_not(coil__remote_has_posts(coil__sched()->remote));
     call_proceed(&call);
-    while (!atomic_load(&coil__sched()->posts))
+    while (!coil__remote_has_posts(coil__sched()->remote))
         (void)sched_yield(); /* no turn of the loop meanwhile */
     coil_cancel(fiber);
 
