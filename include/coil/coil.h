@@ -30,6 +30,7 @@
 #include <coil/remote.h>
 #include <coil/run.h>
 #include <coil/scope.h>
+#include <coil/select.h>
 #include <coil/sem.h>
 #include <coil/stdio.h>
 #include <coil/stream.h>
