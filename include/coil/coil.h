@@ -28,6 +28,7 @@
 #include <coil/pile.h>
 #include <coil/pool.h>
 #include <coil/remote.h>
+#include <coil/respool.h>
 #include <coil/run.h>
 #include <coil/scope.h>
 #include <coil/select.h>
