@@ -4,7 +4,12 @@
  * `timer` has no other timers beside it, `timer_1000` has a thousand sleeping fibers' ones, as in a
  * server. `clock` is coil_now(), the reading that a deadline needs, a part of both. `sleep_cancel`
  * is the whole life of a fiber that is cancelled in its sleep.
+ *
+ * `timer_million`: a million scopes in each other, with deadlines in no order, all entered and then
+ * all left; an operation is one of them. `timer_expiry`: a hundred thousand fibers sleep for 100 to
+ * 150 ms each; an operation is the whole life of one of them.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include <coil/coil.h>
@@ -13,7 +18,14 @@
 
 enum {
     SLEEPERS = 1000,
+    MILLION = 1000000,
+    EXPIRING = 100000,
 };
+
+static int64_t scaled(int64_t taken, long operations, long count)
+{
+    return (int64_t)((double)taken / (double)operations * (double)count);
+}
 
 static int64_t set_and_cancel(long count)
 {
@@ -79,10 +91,48 @@ static int64_t sleep_and_cancel(long count)
     return measure_now() - start;
 }
 
+static int64_t set_a_million_then_cancel(long count)
+{
+    coil_scope *scopes = calloc(MILLION, sizeof(*scopes));
+    int64_t start;
+    int64_t taken;
+
+    measure_check(scopes ? 0 : -ENOMEM, "calloc");
+    start = measure_now();
+    for (long i = 0; i < MILLION; i++)
+        coil_scope_enter(&scopes[i], COIL_SECONDS(3600) + COIL_US(i * 7919 % MILLION));
+    for (long i = MILLION; i > 0; i--)
+        (void)coil_scope_leave(&scopes[i - 1]);
+    taken = measure_now() - start;
+    free(scopes);
+    return scaled(taken, MILLION, count);
+}
+
+static int sleep_short(void *arg)
+{
+    return coil_sleep(COIL_MS(100) + COIL_US((long)(intptr_t)arg * 7919 % 50000));
+}
+
+static int64_t sleep_to_the_end(long count)
+{
+    static coil_fiber *sleepers[EXPIRING];
+    const int64_t start = measure_now();
+
+    for (long i = 0; i < EXPIRING; i++)
+        measure_check(coil_spawn(sleep_short, (void *)(intptr_t)i, &sleepers[i]), "coil_spawn");
+    for (long i = 0; i < EXPIRING; i++) {
+        measure_check(coil_join(sleepers[i], NULL), "coil_join");
+        coil_fiber_unref(sleepers[i]);
+    }
+    return scaled(measure_now() - start, EXPIRING, count);
+}
+
 int main(int argc, char **argv)
 {
     static const struct measure_case cases[] = {{"timer", set_and_cancel},
                                                 {"timer_1000", set_and_cancel_among_others},
+                                                {"timer_million", set_a_million_then_cancel},
+                                                {"timer_expiry", sleep_to_the_end},
                                                 {"clock", read_clock},
                                                 {"sleep_cancel", sleep_and_cancel},
                                                 {0}};
