@@ -89,6 +89,15 @@ static void run_exit_hooks(struct coil_fiber *handle)
     }
 }
 
+/* Whoever waits for such a lock waits for ever, and its owner would be a handle that is gone. */
+COIL_COLD static void refuse_to_end(const struct coil__tcb *self)
+{
+    coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and still holds %u lock%s",
+              (unsigned long long)self->handle->id, self->handle->name, self->locks_held,
+              self->locks_held == 1 ? "" : "s");
+    COIL_ASSERT(!self->locks_held && "a fiber unlocks before it ends");
+}
+
 static void fiber_main(void *arg)
 {
     struct coil__tcb *self = arg;
@@ -105,6 +114,8 @@ static void fiber_main(void *arg)
         coil__local_end(self);
     if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
         coil__overflow_die(self);
+    if (COIL_UNLIKELY(self->locks_held))
+        refuse_to_end(self);
     if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
         /* While it still is a fiber: the hook may park. */
         report_unhandled(sched, handle);

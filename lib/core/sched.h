@@ -64,6 +64,7 @@ struct coil__tcb {
     bool is_cancelled;
     bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
+    unsigned locks_held;    /* locks that only this fiber can unlock */
     uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */
     unsigned mark;          /* of a walk over who waits for whom (stuck.c) */

@@ -9,7 +9,7 @@
 
 /* ---- One queue ---- */
 
-static void leave(struct coil__tcb *tcb)
+void coil__waitq_leave(struct coil__tcb *tcb)
 {
     coil__list_remove_raw(&tcb->waiter->link);
     coil__wake_interrupted(tcb);
@@ -36,7 +36,7 @@ int coil__waitq_park(struct coil__waitq *queue, const char *name, void *object)
     waiter.object = object;
     waiter.owner = NULL;
     waiter.choice = NULL;
-    return park(queue, name, &waiter, leave);
+    return park(queue, name, &waiter, coil__waitq_leave);
 }
 
 int coil__waitq_park_owned(struct coil__waitq *queue, const char *name, void *object,
@@ -44,7 +44,7 @@ int coil__waitq_park_owned(struct coil__waitq *queue, const char *name, void *ob
 {
     struct coil__waiter waiter = {.object = object, .owner = owner};
 
-    return park(queue, name, &waiter, leave);
+    return park(queue, name, &waiter, coil__waitq_leave);
 }
 
 int coil__waitq_park_shielded(struct coil__waitq *queue, const char *name)
@@ -52,6 +52,13 @@ int coil__waitq_park_shielded(struct coil__waitq *queue, const char *name)
     struct coil__waiter waiter = {.object = NULL};
 
     return park(queue, name, &waiter, NULL);
+}
+
+int coil__waitq_park_waiter(struct coil__waitq *queue, const char *name,
+                            struct coil__waiter *waiter, coil__interrupt *interrupt)
+{
+    COIL_ASSERT(!waiter->choice && "a choice parks by itself");
+    return park(queue, name, waiter, interrupt);
 }
 
 static void wake_in_choice(struct coil__waiter *waiter, int result)
@@ -75,6 +82,21 @@ void coil__waiter_wake(struct coil__waiter *waiter, int result)
         wake_in_choice(waiter, result);
     else
         coil__wake(waiter->tcb, result);
+}
+
+void coil__waiter_move(struct coil__waiter *waiter, struct coil__waitq *queue, const char *name,
+                       struct coil_fiber *const *owner)
+{
+    struct coil__tcb *tcb = waiter->tcb;
+
+    COIL_ASSERT(!waiter->choice && "a choice waits for something in particular");
+    COIL_ASSERT(tcb->state == COIL__FIBER_PARKED);
+    coil__list_remove_raw(&waiter->link);
+    coil__list_push_back(&queue->waiters, &waiter->link);
+    waiter->owner = owner;
+    tcb->wait_name = name;
+    tcb->wait_object = queue;
+    tcb->interrupt = NULL;
 }
 
 bool coil__waitq_wake_one(struct coil__waitq *queue, int result)

@@ -60,6 +60,17 @@ int coil__waitq_park_owned(struct coil__waitq *queue, const char *name, void *ob
 /* The same, but nothing interrupts it: for releasing calls. */
 int coil__waitq_park_shielded(struct coil__waitq *queue, const char *name);
 
+/* The same for an object that has to know at once when a waiter is interrupted, before that fiber
+ * runs: whatever interrupts it calls `interrupt` instead of taking it out of the queue. `waiter` is
+ * the caller's, with `object` and `owner` filled in and the rest zero; it may be part of something
+ * larger. */
+int coil__waitq_park_waiter(struct coil__waitq *queue, const char *name,
+                            struct coil__waiter *waiter, coil__interrupt *interrupt);
+
+/* For such an `interrupt`: takes the fiber out of its queue, and it will report the interruption.
+ * The queue is the fiber's `wait_object`, the waiter its `waiter`. */
+void coil__waitq_leave(struct coil__tcb *tcb);
+
 /* The longest waiter, or NULL. */
 static inline struct coil__waiter *coil__waitq_first(const struct coil__waitq *queue)
 {
@@ -70,6 +81,11 @@ static inline struct coil__waiter *coil__waitq_first(const struct coil__waitq *q
 
 /* Gives `waiter`, which is in a queue, its result: it leaves the queue, and its fiber runs. */
 void coil__waiter_wake(struct coil__waiter *waiter, int result);
+
+/* Moves `waiter` to the end of another queue, without waking it: its wait goes on there, under
+ * another name and for another owner, and nothing interrupts it any more. Not for choices. */
+void coil__waiter_move(struct coil__waiter *waiter, struct coil__waitq *queue, const char *name,
+                       struct coil_fiber *const *owner);
 
 /* Wakes the longest waiter with `result`; false when there is none. */
 bool coil__waitq_wake_one(struct coil__waitq *queue, int result);

@@ -31,6 +31,7 @@ FIBER_TEST(waitq, waiters_are_woken_first_come_first_served)
     char log[5] = "";
     struct waiting waiting[4];
     coil_fiber *fibers[4];
+    const struct coil__waiter *first;
 
     coil__waitq_init(&queue);
     cr_assert_null(coil__waitq_first(&queue));
@@ -40,8 +41,9 @@ FIBER_TEST(waitq, waiters_are_woken_first_come_first_served)
         fibers[i] = spawn_until_parked(park_once, &waiting[i]);
     }
     cr_assert_eq(coil__waitq_count(&queue), 4);
-    cr_assert_eq(coil__waitq_first(&queue)->tcb, fibers[0]->tcb);
-    cr_assert_eq(coil__waitq_first(&queue)->object, &waiting[0]);
+    first = coil__waitq_first(&queue);
+    cr_assert(first && first->tcb == fibers[0]->tcb);
+    cr_assert(first && first->object == &waiting[0]);
     cr_assert(coil__waitq_wake_one(&queue, WOKEN));
     cr_assert_eq(coil__waitq_count(&queue), 3);
     cr_assert_eq(coil__waitq_wake_all(&queue, WOKEN + 1), 3);
@@ -157,6 +159,80 @@ FIBER_TEST(waitq, what_a_fiber_waits_for_is_named_while_it_waits)
     cr_assert_str_eq(fiber->tcb->wait_name, "test");
     cr_assert(coil__waitq_wake_one(&queue, WOKEN));
     cr_assert_eq(join_and_drop(fiber), WOKEN);
+}
+
+/* ---- Waits that their object must know the end of ---- */
+
+struct counted {
+    struct coil__waitq queue;
+    int waiting;
+};
+
+static void count_and_leave(struct coil__tcb *tcb)
+{
+    struct counted *counted = tcb->waiter->object;
+
+    counted->waiting--;
+    coil__waitq_leave(tcb);
+}
+
+static int park_counted(void *arg)
+{
+    struct counted *counted = arg;
+    struct coil__waiter waiter = {.object = counted};
+    int result;
+
+    counted->waiting++;
+    result = coil__waitq_park_waiter(&counted->queue, "test", &waiter, count_and_leave);
+    cr_assert_null(coil__self()->waiter);
+    return result;
+}
+
+FIBER_TEST(waitq, an_object_can_learn_of_an_interruption_before_the_fiber_runs)
+{
+    struct counted counted = {.waiting = 0};
+    coil_fiber *fibers[2];
+
+    coil__waitq_init(&counted.queue);
+    for (int i = 0; i < 2; i++)
+        fibers[i] = spawn_until_parked(park_counted, &counted);
+    coil_cancel(fibers[0]);
+    cr_assert_eq(counted.waiting, 1);
+    cr_assert_eq(coil__waitq_count(&counted.queue), 1);
+    cr_assert(coil__waitq_wake_one(&counted.queue, WOKEN));
+    coil_cancel(fibers[1]);
+    cr_assert_eq(counted.waiting, 1, "a wake is no interruption");
+
+    cr_assert_eq(join_and_drop(fibers[0]), -ECANCELED);
+    cr_assert_eq(join_and_drop(fibers[1]), WOKEN);
+}
+
+FIBER_TEST(waitq, a_moved_waiter_waits_on_at_the_end_of_the_other_queue_shielded)
+{
+    struct coil__waitq queues[2];
+    char log[4] = "";
+    struct waiting waiting[3];
+    coil_fiber *fibers[3];
+    coil_fiber *owner = coil_self();
+
+    for (int i = 0; i < 2; i++)
+        coil__waitq_init(&queues[i]);
+    for (int i = 0; i < 3; i++) {
+        waiting[i] = (struct waiting){.queue = &queues[i > 0], .log = log, .name = (char)('a' + i)};
+        fibers[i] = spawn_until_parked(park_once, &waiting[i]);
+    }
+    coil__waiter_move(fibers[0]->tcb->waiter, &queues[1], "moved", &owner);
+    cr_assert(coil__waitq_is_empty(&queues[0]));
+    cr_assert_str_eq(fibers[0]->tcb->wait_name, "moved");
+    cr_assert_eq(*fibers[0]->tcb->waiter->owner, coil_self());
+    coil_cancel(fibers[0]);
+    coil_yield();
+    cr_assert_eq(fibers[0]->tcb->state, COIL__FIBER_PARKED);
+    cr_assert_eq(coil__waitq_wake_all(&queues[1], WOKEN), 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(join_and_drop(fibers[i]), WOKEN);
+
+    cr_assert_str_eq(log, "bca");
 }
 
 /* ---- Several queues at once ---- */
