@@ -9,13 +9,17 @@
 #define COIL_COIL_H
 
 #include <coil/address.h>
+#include <coil/barrier.h>
 #include <coil/base.h>
+#include <coil/capped_sem.h>
 #include <coil/chan.h>
+#include <coil/cond.h>
 #include <coil/core.h>
 #include <coil/dir.h>
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>
+#include <coil/flag.h>
 #include <coil/group.h>
 #include <coil/http.h>
 #include <coil/http_client.h>
@@ -23,13 +27,17 @@
 #include <coil/listener.h>
 #include <coil/local.h>
 #include <coil/log.h>
+#include <coil/mutex.h>
 #include <coil/offload.h>
+#include <coil/once.h>
 #include <coil/path.h>
 #include <coil/pile.h>
 #include <coil/pool.h>
 #include <coil/remote.h>
 #include <coil/respool.h>
+#include <coil/rmutex.h>
 #include <coil/run.h>
+#include <coil/rwlock.h>
 #include <coil/scope.h>
 #include <coil/select.h>
 #include <coil/sem.h>
@@ -37,5 +45,6 @@
 #include <coil/stream.h>
 #include <coil/udp.h>
 #include <coil/url.h>
+#include <coil/waitgroup.h>
 
 #endif

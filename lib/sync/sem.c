@@ -6,7 +6,7 @@
  * waiter's turn finds no permit to take and queues behind it. It is also why a wake is final
  * (core/waitq.h): were an interruption allowed to overwrite it, the permit would be lost with it.
  *
- * Invariant: there are permits, or there are waiters, or neither; never both.
+ * Invariants: there are permits, or there are waiters, or neither; never both. permits <= limit.
  */
 #include <coil/sem.h>
 
@@ -18,8 +18,16 @@ COIL_STATIC_ASSERT(sizeof(coil_sem) == 24, "a promise of the header");
 
 void coil_sem_init(coil_sem *sem, unsigned permits)
 {
+    COIL_ASSERT(permits <= COIL_SEM_MAX && "a balance is an int");
     sem->permits = permits;
+    sem->limit = COIL_SEM_MAX;
     coil__waitq_init(&sem->waiters);
+}
+
+void coil_sem_init_bounded(coil_sem *sem, unsigned permits)
+{
+    coil_sem_init(sem, permits);
+    sem->limit = permits;
 }
 
 int coil_sem_acquire(coil_sem *sem)
@@ -43,10 +51,18 @@ int coil_sem_try_acquire(coil_sem *sem)
     return 0;
 }
 
-void coil_sem_release(coil_sem *sem)
+int coil_sem_release(coil_sem *sem)
 {
-    if (!coil__waitq_wake_one(&sem->waiters, 0))
-        sem->permits++;
+    struct coil__waiter *waiter = coil__waitq_first(&sem->waiters);
+
+    if (waiter) {
+        coil__waiter_wake(waiter, 0);
+        return 0;
+    }
+    if (COIL_UNLIKELY(sem->permits >= sem->limit))
+        return -EOVERFLOW;
+    sem->permits++;
+    return 0;
 }
 
 int coil_sem_balance(const coil_sem *sem)

@@ -13,6 +13,24 @@
 struct call_fixture {
     coil_sem empty;
     coil_sem full;
+    coil_capped_sem capped_empty;
+    coil_capped_sem capped_full;
+    coil_mutex held; /* these by `endless` */
+    coil_rwlock written;
+    coil_once running;
+    coil_mutex free;
+    coil_rwlock unlocked;
+    coil_once done;
+    coil_cond silent_cond;
+    coil_cond signalled_cond;
+    coil_event unset;
+    coil_event set;
+    coil_flag clear;
+    coil_flag raised;
+    coil_waitgroup busy;
+    coil_waitgroup idle;
+    coil_barrier pair;
+    coil_barrier single;
     coil_fiber *endless;
     coil_fiber *ended;
     coil_stream *silent;

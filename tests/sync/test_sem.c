@@ -105,3 +105,89 @@ FIBER_TEST(sem, trying_takes_a_permit_or_says_that_there_is_none)
     coil_sem_release(&sem);
     cr_assert_eq(coil_sem_try_acquire(&sem), 0);
 }
+
+FIBER_TEST(sem, a_cancelled_fiber_can_pass_on_the_permit_that_it_was_given)
+{
+    coil_sem sem;
+    char log[4] = "";
+    struct turn turns[] = {{&sem, log, 'a'}, {&sem, log, 'b'}};
+    coil_fiber *fibers[2];
+
+    coil_sem_init(&sem, 0);
+    for (int i = 0; i < 2; i++)
+        fibers[i] = spawn_until_parked(take_then_log, &turns[i]);
+    coil_sem_release(&sem);
+    coil_cancel(fibers[0]);
+    cr_assert_eq(join_and_drop(fibers[0]), 0);
+    cr_assert_eq(coil_sem_release(&sem), 0, "in its place");
+
+    cr_assert_eq(join_and_drop(fibers[1]), 0);
+    cr_assert_eq(coil_sem_balance(&sem), 0);
+}
+
+FIBER_TEST(sem, a_fiber_that_releases_and_acquires_at_once_queues_behind_who_waits)
+{
+    coil_sem sem;
+    char log[4] = "";
+    struct turn turn = {&sem, log, 'a'};
+    coil_fiber *fiber;
+
+    coil_sem_init(&sem, 1);
+    cr_assert_eq(coil_sem_acquire(&sem), 0);
+    fiber = spawn_until_parked(take_then_log, &turn);
+    cr_assert_eq(coil_sem_release(&sem), 0);
+    cr_assert_eq(coil_sem_try_acquire(&sem), -EAGAIN);
+    until_parked(fiber);
+    cr_assert_eq(coil_sem_release(&sem), 0);
+    cr_assert_eq(coil_sem_acquire(&sem), 0);
+
+    cr_assert_str_eq(log, "a");
+    cr_assert_eq(join_and_drop(fiber), 0);
+}
+
+FIBER_TEST(sem, the_storage_may_go_between_the_release_and_the_waiters_turn)
+{
+    coil_sem sem;
+    char log[4] = "";
+    struct turn turns[] = {{&sem, log, 'a'}, {&sem, log, 'b'}};
+    coil_fiber *fibers[2];
+
+    coil_sem_init(&sem, 0);
+    for (int i = 0; i < 2; i++)
+        fibers[i] = spawn_until_parked(take_then_log, &turns[i]);
+    coil_cancel(fibers[0]);
+    coil_sem_release(&sem);
+    memset(&sem, 0xff, sizeof sem);
+
+    cr_assert_eq(join_and_drop(fibers[0]), -ECANCELED);
+    cr_assert_eq(join_and_drop(fibers[1]), 0);
+}
+
+FIBER_TEST(sem, a_bounded_one_refuses_more_permits_than_it_began_with)
+{
+    coil_sem sem;
+    char log[4] = "";
+    struct turn turn = {&sem, log, 'a'};
+    coil_fiber *fiber;
+
+    coil_sem_init_bounded(&sem, 1);
+    cr_assert_eq(coil_sem_release(&sem), -EOVERFLOW);
+    cr_assert_eq(coil_sem_balance(&sem), 1);
+    cr_assert_eq(coil_sem_acquire(&sem), 0);
+    fiber = spawn_until_parked(take_then_log, &turn);
+    cr_assert_eq(coil_sem_release(&sem), 0, "to the waiter");
+    cr_assert_eq(coil_sem_release(&sem), 0);
+    cr_assert_eq(coil_sem_release(&sem), -EOVERFLOW);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(coil_sem_balance(&sem), 1);
+}
+
+FIBER_TEST(sem, the_number_of_permits_has_an_end)
+{
+    coil_sem sem;
+
+    coil_sem_init(&sem, COIL_SEM_MAX - 1);
+    cr_assert_eq(coil_sem_release(&sem), 0);
+    cr_assert_eq(coil_sem_release(&sem), -EOVERFLOW);
+    cr_assert_eq(coil_sem_balance(&sem), INT32_MAX);
+}
