@@ -92,6 +92,18 @@ COIL_API int coil_writev(coil_stream *stream, const struct iovec *pieces, int co
  *  Formats on the scheduler's stack, so it costs a fiber's stack little. Returns 0. */
 COIL_API int coil_printf(coil_stream *stream, const char *format, ...) COIL_PRINTF(2, 3);
 
+/** Writes the @p size bytes at @p offset of the file @p fd, or up to its end, as one coil_write():
+ *  in order behind what was written, and no other fiber's bytes between them. With offset
+ *  COIL_FILE_POSITION (coil/file.h) @p fd may be a pipe; then bytes are sent as they come. Parks.
+ *
+ *  *@p ret_sent (may be NULL) tells how many bytes the stream has taken, also after an error.
+ *  Returns 0, with fewer than @p size only when the file ended. Errors are those of coil_write(),
+ *  after which the output has failed, and of coil_file_read(), after which it has not: an
+ *  interruption while the file is read can be made good from *@p ret_sent on. coil_flush() tells
+ *  which. Like sendfile(2), socket.sendfile(). */
+COIL_API int coil_sendfile(coil_stream *stream, int fd, uint64_t offset, uint64_t size,
+                           uint64_t *ret_sent);
+
 /** Sends what has been written, and parks until the kernel has accepted it all. Returns 0. */
 COIL_API int coil_flush(coil_stream *stream);
 

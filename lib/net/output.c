@@ -256,12 +256,12 @@ static int send_directly(coil_stream *stream, struct progress *progress)
     return result;
 }
 
-static int write_large(coil_stream *stream, const struct iovec *pieces, size_t count)
+/* For the one who holds the writer's place. */
+static int write_held(coil_stream *stream, const struct iovec *pieces, size_t count)
 {
     struct progress progress = {.pieces = pieces, .piece_count = count};
     int result;
 
-    hold(stream);
     account(stream, &progress, 0); /* skips empty pieces at the front */
     result = send_directly(stream, &progress);
     /* An interruption, which can be tried again, is not the kernel's own -ETIMEDOUT. */
@@ -271,6 +271,15 @@ static int write_large(coil_stream *stream, const struct iovec *pieces, size_t c
         stream->output.error = -EPIPE; /* cut in the middle: nobody can go on from here */
     if (stream->output.error && !stream->output.flight)
         drop_chunk(stream);
+    return result;
+}
+
+static int write_large(coil_stream *stream, const struct iovec *pieces, size_t count)
+{
+    int result;
+
+    hold(stream);
+    result = write_held(stream, pieces, count);
     release(stream);
     return result;
 }
@@ -330,6 +339,48 @@ int coil_writev(coil_stream *stream, const struct iovec *pieces, int count)
     }
     stream->output.chunk->end += (uint32_t)size;
     return 0;
+}
+
+/* ---- Several writes as one ---- */
+
+int coil__output_enter(coil_stream *stream)
+{
+    const int result = begin(stream);
+
+    if (result == 0)
+        hold(stream);
+    return result;
+}
+
+int coil__output_append(coil_stream *stream, const void *data, size_t size)
+{
+    const struct iovec piece = {(void *)(uintptr_t)data, size};
+    char *room = reserve(stream, size);
+
+    if (room) {
+        stream->output.chunk->end += (uint32_t)size;
+        memcpy(room, data, size);
+        return 0;
+    }
+    if (size <= COIL__CHUNK_SIZE && !stream->output.chunk)
+        return -ENOMEM;
+    return write_held(stream, &piece, 1);
+}
+
+void coil__output_hurry(coil_stream *stream)
+{
+    struct coil__output *output = &stream->output;
+
+    if (!output->chunk || output->error)
+        return;
+    output->is_wanted = true;
+    if (!output->flight)
+        stream->ops->output_start(stream);
+}
+
+void coil__output_leave(coil_stream *stream)
+{
+    release(stream);
 }
 
 /* ---- Formatting ---- */

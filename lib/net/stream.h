@@ -3,6 +3,7 @@
  *
  *   input.c    leases in order of arrival, and the reading calls
  *   output.c   one chunk of unsent bytes, and the writing calls
+ *   sendfile.c writing what is in a file
  *   stream.c   making and closing
  *   socket.c   the transport of sockets: engine requests, and what to do when buffers run out
  *   pipe.c     the transport of pipes, terminals and files
@@ -301,6 +302,15 @@ static inline void coil__output_push(coil_stream *stream)
     if (!output->flight)
         stream->ops->output_start(stream);
 }
+
+/* A write in several parts, into which no other fiber writes: enter (0, or the error that the call
+ * returns), append `size` > 0 bytes as often as it takes, leave. An error of append is the call's,
+ * and as final as that of any write. Hurry starts sending what has been appended, without waiting
+ * for it. */
+int coil__output_enter(coil_stream *stream);
+int coil__output_append(coil_stream *stream, const void *data, size_t size);
+void coil__output_hurry(coil_stream *stream);
+void coil__output_leave(coil_stream *stream);
 
 /* Parks until the chunk is gone. Returns 0, the output's error, or an interruption. */
 int coil__output_drain(coil_stream *stream);
