@@ -46,5 +46,7 @@
 #include <coil/udp.h>
 #include <coil/url.h>
 #include <coil/waitgroup.h>
+#include <coil/xchan.h>
+#include <coil/xsem.h>
 
 #endif
