@@ -33,6 +33,7 @@
 #include <coil/path.h>
 #include <coil/pile.h>
 #include <coil/pool.h>
+#include <coil/process.h>
 #include <coil/remote.h>
 #include <coil/respool.h>
 #include <coil/rmutex.h>

@@ -487,6 +487,9 @@ int coil__poll_engine_open(const struct coil__engine_options *options,
 
     if (!self || make_leases(self, count, size) < 0)
         goto fail;
+    /* The first descriptors' room now, or a test that fails an allocation breaks the engine. */
+    if (add_fd(self, 0, -1, 0) < 0)
+        goto fail;
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->wake_fd < 0) {
         error = -errno;
@@ -502,6 +505,7 @@ int coil__poll_engine_open(const struct coil__engine_options *options,
 fail:
     (void)snprintf(ret_why, WHY_SIZE, "the poll engine got no memory or descriptor");
     if (self) {
+        coil__free(self->fds);
         coil__free(self->memory);
         coil__free(self->leases);
     }
