@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* coil/select.h - waiting for several things at once: the first one, some, or all of them.
  *
- * A coil_case says one thing that could happen: an item sent or received, an event, a permit, the
- * end of a fiber, a time. An array of them goes to one of two families of calls:
+ * A coil_case says one thing that could happen: an item sent or received, an event, a permit, a
+ * lock, the end of a fiber, a time. An array of them goes to one of two families of calls:
  *
  *     coil_case cases[] = {
  *         coil_case_recv(jobs, &job),
@@ -38,10 +38,14 @@
 #define COIL_SELECT_H
 
 #include <coil/base.h>
+#include <coil/capped_sem.h>
 #include <coil/chan.h>
 #include <coil/event.h>
 #include <coil/fiber.h>
+#include <coil/flag.h>
+#include <coil/mutex.h>
 #include <coil/sem.h>
+#include <coil/waitgroup.h>
 
 COIL_BEGIN_DECLS
 
@@ -56,7 +60,11 @@ typedef struct coil_case {
     union {
         coil_chan *chan;
         coil_event *event;
+        coil_flag *flag;
         coil_sem *sem;
+        coil_capped_sem *capped;
+        coil_mutex *mutex;
+        coil_waitgroup *group;
         coil_fiber *fiber;
         coil_time duration;
     } on;
@@ -94,6 +102,22 @@ COIL_API coil_case coil_case_event(coil_event *event, void **ret_value);
 
 /** A permit of @p sem is taken. Result: 0. Like coil_sem_acquire(). */
 COIL_API coil_case coil_case_acquire(coil_sem *sem);
+
+/** @p flag is set. Result: 0. Like coil_flag_wait(). */
+COIL_API coil_case coil_case_flag(coil_flag *flag);
+
+/** A permit of @p sem is taken. Result: 0. Like coil_capped_sem_acquire(). */
+COIL_API coil_case coil_case_capped_acquire(coil_capped_sem *sem);
+
+/** A permit is given to @p sem. Result: 0. Like coil_capped_sem_release(). */
+COIL_API coil_case coil_case_capped_release(coil_capped_sem *sem);
+
+/** @p mutex is locked for the calling fiber. Result: 0, or -EDEADLK, at once, when that fiber owns
+ *  it already. Like coil_mutex_lock(). */
+COIL_API coil_case coil_case_lock(coil_mutex *mutex);
+
+/** Nothing of @p group is under way. Result: 0. Like coil_waitgroup_wait(). */
+COIL_API coil_case coil_case_waitgroup(coil_waitgroup *group);
 
 /** @p fiber ends, its result is stored in *@p ret_result (may be NULL). The caller holds a
  *  reference until then. Result: 0, or -EDEADLK, at once, of the calling fiber. Like coil_join().

@@ -21,6 +21,11 @@ enum coil__case_kind {
     COIL__CASE_EVENT,
     COIL__CASE_ACQUIRE,
     COIL__CASE_JOIN,
+    COIL__CASE_FLAG,
+    COIL__CASE_CAPPED_ACQUIRE,
+    COIL__CASE_CAPPED_RELEASE,
+    COIL__CASE_LOCK,
+    COIL__CASE_WAITGROUP,
 };
 
 /* Whether it could still happen. */

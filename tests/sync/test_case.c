@@ -206,3 +206,117 @@ FIBER_TEST(case, a_time_and_an_item_that_are_due_together_are_one_of_them)
     }
     coil_chan_free(delivery.chan);
 }
+
+/* ---- Flags, locks and counts ---- */
+
+FIBER_TEST(case, a_flag_that_is_set_lets_the_select_go_also_when_it_is_cleared_again)
+{
+    coil_flag flag;
+    struct selector selector = {.count = 1};
+    coil_fiber *fiber;
+
+    coil_flag_init(&flag);
+    selector.cases[0] = coil_case_flag(&flag);
+    fiber = spawn_until_parked(select_one, &selector);
+    coil_flag_set(&flag);
+    coil_flag_clear(&flag);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(coil_try_select(selector.cases, 1), -EAGAIN);
+    coil_flag_set(&flag);
+    cr_assert_eq(coil_select(selector.cases, 1), 0);
+    cr_assert_eq(selector.cases[0].result, 0);
+}
+
+struct locking {
+    coil_mutex *mutexes;
+    int index;
+};
+
+static int lock_one(void *arg)
+{
+    struct locking *locking = arg;
+    coil_case cases[] = {coil_case_lock(&locking->mutexes[0]),
+                         coil_case_lock(&locking->mutexes[1])};
+
+    locking->index = coil_select(cases, 2);
+    if (locking->index < 0)
+        return locking->index;
+    cr_assert_eq(cases[locking->index].result, 0);
+    cr_assert_eq(coil_mutex_owner(&locking->mutexes[locking->index]), coil_self());
+    return coil_mutex_unlock(&locking->mutexes[locking->index]);
+}
+
+FIBER_TEST(case, one_lock_of_several_is_handed_over_and_no_other)
+{
+    coil_mutex mutexes[2];
+    struct locking locking = {.mutexes = mutexes};
+    coil_case own;
+    coil_fiber *fiber;
+
+    for (int i = 0; i < 2; i++) {
+        coil_mutex_init(&mutexes[i]);
+        cr_assert_eq(coil_mutex_lock(&mutexes[i]), 0);
+    }
+    own = coil_case_lock(&mutexes[0]);
+    cr_assert_eq(coil_select(&own, 1), 0);
+    cr_assert_eq(own.result, -EDEADLK);
+
+    fiber = spawn_until_parked(lock_one, &locking);
+    cr_assert_eq(*fiber->tcb->waiter->owner, coil_self(), "for the report of deadlocks");
+    cr_assert_eq(coil_mutex_unlock(&mutexes[1]), 0);
+    cr_assert_eq(coil_mutex_owner(&mutexes[1]), fiber);
+    cr_assert_eq(coil_mutex_unlock(&mutexes[0]), 0);
+    cr_assert_null(coil_mutex_owner(&mutexes[0]), "nobody waits for it any more");
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(locking.index, 1);
+
+    cr_assert_eq(coil_mutex_lock(&mutexes[0]), 0);
+    fiber = spawn_until_parked(lock_one, &locking);
+    cr_assert_eq(join_and_drop(fiber), 0, "a free one is taken at once");
+    cr_assert_eq(locking.index, 1);
+    cr_assert_eq(coil_mutex_unlock(&mutexes[0]), 0);
+}
+
+FIBER_TEST(case, a_capped_semaphore_takes_and_gives_permits_and_never_pairs_with_itself)
+{
+    coil_capped_sem sem;
+    struct selector selector = {.count = 2};
+    coil_fiber *fiber;
+
+    coil_capped_sem_init(&sem, 0, 0);
+    selector.cases[0] = coil_case_capped_acquire(&sem);
+    selector.cases[1] = coil_case_capped_release(&sem);
+    fiber = spawn_until_parked(select_one, &selector);
+    cr_assert_not_null(fiber->tcb);
+    cr_assert_eq(coil_capped_sem_try_release(&sem), 0);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    fiber = spawn_until_parked(select_one, &selector);
+    cr_assert_eq(coil_capped_sem_try_acquire(&sem), 0);
+    cr_assert_eq(join_and_drop(fiber), 1);
+    cr_assert_eq(coil_capped_sem_balance(&sem), 0);
+
+    coil_capped_sem_init(&sem, 1, 1);
+    cr_assert_eq(coil_select(selector.cases, 2), 0);
+    cr_assert_eq(coil_select(selector.cases + 1, 1), 0);
+    cr_assert_eq(coil_capped_sem_balance(&sem), 1);
+}
+
+FIBER_TEST(case, a_wait_group_that_is_done_lets_the_select_go)
+{
+    coil_waitgroup group;
+    struct selector selector = {.count = 1};
+    coil_fiber *fiber;
+
+    coil_waitgroup_init(&group);
+    selector.cases[0] = coil_case_waitgroup(&group);
+    cr_assert_eq(coil_select(selector.cases, 1), 0);
+    coil_waitgroup_add(&group, 2);
+    fiber = spawn_until_parked(select_one, &selector);
+    coil_waitgroup_done(&group);
+    cr_assert_eq(coil_try_select(selector.cases, 1), -EAGAIN);
+    coil_yield();
+    cr_assert_not_null(fiber->tcb);
+    coil_waitgroup_done(&group);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(selector.cases[0].result, 0);
+}
