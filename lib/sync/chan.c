@@ -162,7 +162,7 @@ static inline const void *take_sender(coil_chan *chan)
 }
 
 /* Gives an item to the longest waiting receiver, or stores it where there is room. */
-static inline int give(coil_chan *chan, const void *item)
+static COIL_ALWAYS_INLINE int give(coil_chan *chan, const void *item)
 {
     struct coil__waiter *receiver = coil__waitq_first(&chan->receivers);
 
@@ -183,7 +183,7 @@ static inline int give(coil_chan *chan, const void *item)
 }
 
 /* Fills the room that there is with the items of waiting senders. */
-static void let_senders_in(coil_chan *chan)
+COIL_COLD static void let_senders_in(coil_chan *chan)
 {
     while (chan->len < chan->room) {
         const void *sent = take_sender(chan);
@@ -226,6 +226,14 @@ int coil_chan_try_send(coil_chan *chan, const void *item)
     return try_send(chan, item);
 }
 
+/* By itself, or `item` would live in memory in every send. */
+static __attribute__((noinline)) int wait_to_send(coil_chan *chan, const void *item)
+{
+    if (COIL_UNLIKELY(!coil__waitq_is_empty(&chan->peekers)))
+        coil__chan_show(chan, item);
+    return coil__waitq_park(&chan->senders, "channel send", &item);
+}
+
 int coil_chan_send(coil_chan *chan, const void *item)
 {
     int result = coil__checkpoint(coil__self());
@@ -233,11 +241,7 @@ int coil_chan_send(coil_chan *chan, const void *item)
     if (result < 0)
         return result;
     result = try_send(chan, item);
-    if (result != -EAGAIN)
-        return result;
-    if (COIL_UNLIKELY(!coil__waitq_is_empty(&chan->peekers)))
-        coil__chan_show(chan, item);
-    return coil__waitq_park(&chan->senders, "channel send", &item);
+    return COIL_LIKELY(result != -EAGAIN) ? result : wait_to_send(chan, item);
 }
 
 /* ---- Receiving ---- */
