@@ -3,7 +3,7 @@
  *
  * `mutex_free` is a lock and an unlock that nobody else wants, `rwlock_read` the same for reading.
  * In `mutex_hand_over` two fibers contend for a mutex and each asks again as soon as it has
- * unlocked: an operation is one lock that parks, one unlock that hands over, the switch between.
+ * unlocked: an operation is one unlock that hands over, one lock that parks, the switch between.
  * In `cond_signal` two fibers answer each other: an operation is one signal and one wait, with the
  * mutex held, so one unlock and one hand-over of the mutex, and the switch.
  */
@@ -27,11 +27,13 @@ static int contend(void *arg)
 {
     struct contended *contended = arg;
 
+    measure_check(coil_mutex_lock(&contended->mutex), "coil_mutex_lock");
+    coil_yield(); /* so that the other one comes and waits; from then on one of them does */
     for (long i = 0; i < contended->count; i += 2) {
-        measure_check(coil_mutex_lock(&contended->mutex), "coil_mutex_lock");
-        coil_yield(); /* so that the other one comes and waits */
         measure_check(coil_mutex_unlock(&contended->mutex), "coil_mutex_unlock");
+        measure_check(coil_mutex_lock(&contended->mutex), "coil_mutex_lock");
     }
+    measure_check(coil_mutex_unlock(&contended->mutex), "coil_mutex_unlock");
     return 0;
 }
 
