@@ -59,7 +59,7 @@ FIBER_TEST(mutex, a_fiber_that_comes_late_cannot_overtake)
     cr_assert_eq(coil_mutex_unlock(&mutex), 0);
     cr_assert_eq(coil_mutex_try_lock(&mutex), -EAGAIN);
     cr_assert_eq(coil_mutex_lock(&mutex), 0);
-    strcat(log, "b");
+    strncat(log, "b", 2);
     cr_assert_eq(coil_mutex_unlock(&mutex), 0);
 
     cr_assert_str_eq(log, "ab");
