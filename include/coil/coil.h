@@ -14,6 +14,7 @@
 #include <coil/capped_sem.h>
 #include <coil/chan.h>
 #include <coil/cond.h>
+#include <coil/connpool.h>
 #include <coil/core.h>
 #include <coil/dir.h>
 #include <coil/event.h>

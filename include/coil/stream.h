@@ -74,6 +74,11 @@ COIL_API COIL_MUST_CHECK ssize_t coil_peek(coil_stream *stream, size_t need, con
 /** Consumes @p size of the bytes that coil_peek() showed. Never parks. */
 COIL_API void coil_consume(coil_stream *stream, size_t size);
 
+/** Returns whether the peer has sent nothing that was not read, not even its end: a connection that
+ *  was idle can then be used for the next request. Parks, but only to let others run; an
+ *  interruption does not matter. */
+COIL_API COIL_MUST_CHECK bool coil_stream_is_silent(coil_stream *stream);
+
 /** Marks that the stream is between two messages: a graceful stop of the server ends the next read
  *  at once, as if the peer had closed, unless input is there. The next byte of input ends the
  *  mark. Never parks. */

@@ -18,6 +18,7 @@
 #include <coil/scope.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/options.h"
 #include "http/chars.h"
 #include "http/url.h"
@@ -83,7 +84,10 @@ int coil_http_client_new(const coil_http_client_options *options, coil_http_clie
     client->user_agent = (char *)(client + 1);
     memcpy(client->user_agent, filled.user_agent, agent_size);
     client->options.user_agent = client->user_agent;
-    coil__http_pool_init(client);
+    if (coil__http_pool_init(client) < 0) {
+        coil__free(client);
+        return -ENOMEM;
+    }
     *ret_client = client;
     return 0;
 }
@@ -93,7 +97,7 @@ void coil_http_client_free(coil_http_client *client)
     if (!client)
         return;
     COIL_ASSERT(client->users == 0 && "all responses have been closed");
-    coil__http_pool_fini(client);
+    coil_respool_free(client->connections);
     coil__free(client);
 }
 
@@ -204,8 +208,9 @@ static int exchange(struct request *request, coil_http_response *response)
         result = try_exchange(request, connection, response);
         if (result == 0)
             return 0;
-        is_stale = connection->is_reused && !request->has_received && is_lost_connection(result);
-        coil__http_pool_give(request->client, connection, false);
+        is_stale = coil_resource_is_reused(connection->resource) && !request->has_received &&
+                   is_lost_connection(result);
+        coil__http_pool_give(connection, false);
         if (!is_stale)
             return result == -EPIPE ? -ECONNRESET : result;
         is_fresh = true;

@@ -2,57 +2,37 @@
 /* The inside of the HTTP client.
  *
  *   client.c            options, the life of a client, one request and the head of its response
- *   client_pool.c       hosts, slots and connections that wait to be used again
+ *   client_pool.c       connections, kept per host to be used again
  *   client_response.c   what a response tells, and its body
  *
- * A request goes: take a slot of the host (a semaphore: first come, first served), then an idle
- * connection or a new one; send; read the head; the response owns the connection until the end of
- * the body or its close, and the slot with it. A host exists while somebody has or waits for a
- * slot or a connection to it is idle, so the table does not grow with the hosts ever seen.
+ * A request goes: take a connection of the host from the pool, an idle one or a new one, when it is
+ * its turn; send; read the head; the response owns the connection until the end of the body or its
+ * close.
  *
- * Invariants: connections to a host <= per_host_max, for a new one is made only by a fiber with a
- * slot that found none idle; an idle connection has no unread input and no request under way.
+ * Invariants: connections to a host <= per_host_max, which the pool sees to; an idle connection has
+ * no request under way.
  */
 #ifndef COIL_LIB_HTTP_CLIENT_H
 #define COIL_LIB_HTTP_CLIENT_H
 
 #include <coil/http_client.h>
-#include <coil/sem.h>
+#include <coil/respool.h>
 #include <coil/stream.h>
 
-#include "base/list.h"
 #include "http/chunked.h"
 #include "http/parse.h"
 
-enum {
-    COIL__HTTP_HOST_BUCKETS = 64, /* hosts in use at a time are tens, rarely hundreds */
-};
-
-struct coil__http_host {
-    struct coil__list link; /* in its bucket */
-    struct coil__list idle; /* connections, the last used first */
-    coil_sem slots;
-    size_t users;   /* requests that have or wait for a slot, and idle connections */
-    char address[]; /* "host:port", as coil_connect() takes it */
-};
-
 struct coil__http_connection {
-    struct coil__list host_link; /* in host->idle */
-    struct coil__list link;      /* in client->idle */
-    struct coil__http_host *host;
+    coil_resource *resource; /* of the pool, while somebody uses it */
     coil_stream *stream;
-    int64_t idle_since;
-    bool is_reused;
     struct coil__http_parser parser;
     struct coil__http_header headers[COIL__HTTP_HEADER_COUNT_MAX];
 };
 
 struct coil_http_client {
     coil_http_client_options options; /* with the defaults filled in */
-    struct coil__list buckets[COIL__HTTP_HOST_BUCKETS];
-    struct coil__list idle; /* connections of all hosts, the longest idle first */
-    size_t idle_count;
-    size_t users; /* gets under way and open responses */
+    coil_respool *connections;        /* by "host:port", as coil_connect() takes it */
+    size_t users;                     /* gets under way and open responses */
     char *user_agent;
 };
 
@@ -83,19 +63,16 @@ struct coil_http_response {
 
 /* ---- client_pool.c ---- */
 
-void coil__http_pool_init(coil_http_client *client);
+/* Makes client->connections. Returns 0 or -ENOMEM. */
+int coil__http_pool_init(coil_http_client *client);
 
-/* Closes what is idle. Parks. */
-void coil__http_pool_fini(coil_http_client *client);
-
-/* Takes a slot and a connection to `address`; a new one if `is_fresh`, which also closes the idle
- * ones: when the last used one is dead, the others are. Parks. Returns 0 or an error. */
+/* Takes a connection to `address`; a new one if `is_fresh`, which also closes the idle ones: when
+ * the last used one is dead, the others are. Parks. Returns 0 or an error. */
 int coil__http_pool_take(coil_http_client *client, const char *address, bool is_fresh,
                          struct coil__http_connection **ret_connection);
 
-/* Gives slot and connection back; closes it unless it may be used again. Parks. */
-void coil__http_pool_give(coil_http_client *client, struct coil__http_connection *connection,
-                          bool is_reusable);
+/* Gives the connection back; closes it unless it may be used again. Parks. */
+void coil__http_pool_give(struct coil__http_connection *connection, bool is_reusable);
 
 /* ---- client_response.c ---- */
 

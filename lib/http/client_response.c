@@ -82,7 +82,7 @@ static void finish(coil_http_response *response)
 
     response->connection = NULL;
     response->is_done = true;
-    coil__http_pool_give(response->client, connection,
+    coil__http_pool_give(connection,
                          response->keep_alive && response->framing != COIL__HTTP_BODY_UNTIL_CLOSE);
 }
 
@@ -294,7 +294,7 @@ void coil_http_response_close(coil_http_response *response)
     if (!response)
         return;
     if (response->connection)
-        coil__http_pool_give(response->client, response->connection, false);
+        coil__http_pool_give(response->connection, false);
     response->client->users--;
     coil__free(response->body);
     coil__free(response->fields);

@@ -230,6 +230,18 @@ bool coil__input_is_drained(coil_stream *stream)
            !stream->ops->input_is_waiting(stream);
 }
 
+bool coil_stream_is_silent(coil_stream *stream)
+{
+    const struct coil__sched *sched = stream->sched;
+    const uint64_t turn = sched->turn_count;
+
+    /* What the kernel has taken from the socket is delivered between two turns of the loop. */
+    while (sched->turn_count == turn)
+        coil_yield();
+    return stream->input.length == 0 && stream->input.status == COIL__INPUT_OPEN &&
+           !stream->ops->input_is_waiting(stream);
+}
+
 /* An idle read while the server stops. True when it has ended; what the kernel has already taken
  * from the socket comes before the order's end, which is awaited first. */
 static COIL_COLD bool end_idle(coil_stream *stream)

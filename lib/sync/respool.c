@@ -211,10 +211,18 @@ static bool is_outdated(const coil_resource *resource)
            coil_now() - resource->made_at >= pool->options.age_max;
 }
 
+static coil_time time_left(const coil_resource *resource)
+{
+    return resource->pool->options.idle_timeout - (coil_now() - resource->idle_since);
+}
+
+/* Whether one that was idle until now can be used. */
 static bool is_good(coil_resource *resource)
 {
     const coil_respool_options *options = &resource->pool->options;
 
+    if (time_left(resource) <= 0 && resource->key->idle_count >= options->min)
+        return false; /* the reaper is late */
     if (options->check && !options->check(resource->value, options->arg))
         return false;
     return !is_outdated(resource); /* now: the check may have parked */
@@ -311,11 +319,6 @@ static coil_resource *first_to_expire(const coil_respool *pool)
             return resource;
     }
     return NULL;
-}
-
-static coil_time time_left(const coil_resource *resource)
-{
-    return resource->pool->options.idle_timeout - (coil_now() - resource->idle_since);
 }
 
 /* Sees to it that the next resource whose time will be over is unmade then. */
