@@ -26,6 +26,7 @@
 #include <coil/http_client.h>
 #include <coil/imap.h>
 #include <coil/listener.h>
+#include <coil/listeners.h>
 #include <coil/local.h>
 #include <coil/log.h>
 #include <coil/mutex.h>

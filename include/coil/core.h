@@ -17,7 +17,8 @@
  *
  * A call costs a message there and one back, 5 to 50 us depending on whether the other core sleeps:
  * send work, not instructions. Data that both sides use at the same time needs coil/xchan.h,
- * coil/xsem.h or a lock of the program's own, which must not be held while a fiber parks.
+ * coil/xsem.h or a lock of the program's own, which must not be held while a fiber parks. Servers
+ * need none of this: coil/listeners.h.
  *
  * The number of a fiber shows its core: core 3's 17th is 3000000000000017.
  *

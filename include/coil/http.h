@@ -28,6 +28,7 @@
 
 #include <coil/base.h>
 #include <coil/listener.h>
+#include <coil/listeners.h>
 #include <coil/stream.h>
 
 COIL_BEGIN_DECLS
@@ -79,6 +80,14 @@ typedef struct coil_http_options {
  *  included. Like eventlet.wsgi.server(). */
 COIL_API COIL_MUST_CHECK int coil_http_serve(coil_listener *listener, coil_http_app *app, void *arg,
                                              const coil_http_options *options);
+
+/** Serves HTTP on every core (coil/listeners.h): coil_http_serve() with the listener of each. @p
+ *  app is called on the core that got the connection, so at the same time on several.
+ *
+ *  Parks; starts, stops and returns as coil_serve_cores() does, and coil_serve_cores_stop() stops
+ *  it. -EINVAL as above. */
+COIL_API COIL_MUST_CHECK int coil_http_serve_cores(coil_listeners *listeners, coil_http_app *app,
+                                                   void *arg, const coil_http_options *options);
 
 /** Serves the requests of one connection, for servers with an accept loop of their own. Parks until
  *  the connection is to be closed, which is the caller's business.

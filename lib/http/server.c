@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "core/run.h"
 #include "http/idle.h"
 #include "http/server.h"
@@ -364,6 +365,38 @@ int coil_http_serve(coil_listener *listener, coil_http_app *app, void *arg,
     serve_options.size = sizeof serve_options;
     serve_options.failed = server.serve.failed ? pass_failure : NULL;
     return coil_serve(listener, handle, &server, &serve_options);
+}
+
+/* What each core makes a server of its own of. */
+struct server_of_cores {
+    coil_http_app *app;
+    void *arg;
+    coil_http_options options;
+    coil_serve_options serve;
+};
+
+static int serve_on_core(coil_listener *listener, void *arg)
+{
+    const struct server_of_cores *server = arg;
+
+    return coil_http_serve(listener, server->app, server->arg, &server->options);
+}
+
+int coil_http_serve_cores(coil_listeners *listeners, coil_http_app *app, void *arg,
+                          const coil_http_options *options)
+{
+    struct server_of_cores server = {.app = app, .arg = arg};
+    int result = coil__options_read(&server.options, sizeof server.options, options);
+    bool stop_on_signals;
+
+    if (result == 0)
+        result = coil__options_read(&server.serve, sizeof server.serve, server.options.serve);
+    if (result < 0)
+        return result;
+    stop_on_signals = server.serve.stop_on_signals;
+    server.serve.stop_on_signals = false;
+    server.options.serve = &server.serve;
+    return coil_listeners_run(listeners, serve_on_core, &server, stop_on_signals);
 }
 
 int coil_http_serve_stream(coil_stream *stream, coil_http_app *app, void *arg,

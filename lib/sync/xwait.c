@@ -64,6 +64,7 @@ static int wait_as_fiber(struct coil__xwaiter *waiter, const char *name)
     struct coil__sched *sched = waiter->tcb->sched;
     int result;
 
+    COIL_ASSERT(sched == coil__sched_this && "a fiber waits on its own core");
     sched->outside_count++;
     result = coil__park(name, waiter, leave);
     sched->outside_count--;

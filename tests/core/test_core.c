@@ -260,7 +260,8 @@ CORES_TEST(interrupted_each_core_cancels_all_and_awaits_them)
     cr_assert_eq(visit.ended, CORES);
 }
 
-CORES_TEST(without_memory_calls_fail_and_leave_nothing)
+/* On one core: the others have their own business with the allocator meanwhile. */
+FIBER_TEST(core, without_memory_calls_fail_and_leave_nothing)
 {
     int64_t blocks;
     int n;
