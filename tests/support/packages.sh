@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 # To build the library, the demos and the benchmarks.
-COIL_PACKAGES_BUILD=(gcc libc6-dev binutils cmake ninja-build pkg-config liburing-dev)
+COIL_PACKAGES_BUILD=(gcc libc6-dev binutils cmake ninja-build pkg-config liburing-dev
+    libssl-dev)
 
 # To test: a second compiler with its sanitizers, C++ for the headers, the checkers.
 COIL_PACKAGES_TESTS=("${COIL_PACKAGES_BUILD[@]}" g++ libcriterion-dev clang libclang-rt-14-dev llvm
