@@ -17,6 +17,7 @@
 #include <coil/connpool.h>
 #include <coil/core.h>
 #include <coil/dir.h>
+#include <coil/dump.h>
 #include <coil/event.h>
 #include <coil/fiber.h>
 #include <coil/file.h>

@@ -51,8 +51,9 @@ typedef struct coil_options {
     bool report_overflow;  /* name the fiber that overflows its stack (handles SIGSEGV) */
     bool report_engine;    /* log one line at start: engine, sizes, what was refused */
     coil_deadlock_policy on_deadlock; /* cancel all fibers */
-    unsigned cores; /* threads with a scheduler each: 1; COIL_CORES_ALL: one per CPU */
-    bool pin_cores; /* tie each to a CPU of its own, of those that the caller may use */
+    unsigned cores;    /* threads with a scheduler each: 1; COIL_CORES_ALL: one per CPU */
+    bool pin_cores;    /* tie each to a CPU of its own, of those that the caller may use */
+    bool dump_on_quit; /* SIGQUIT dumps all fibers (coil/dump.h) to stderr and ends nothing */
 } coil_options;
 
 #define COIL_OPTIONS_INIT      \

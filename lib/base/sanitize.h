@@ -33,6 +33,9 @@
 # define COIL__WITH_TSAN 1
 #endif
 
+/* On a function that reads memory that may be poisoned: of stacks, say. */
+#define COIL_NO_ASAN __attribute__((no_sanitize("address")))
+
 /* ---- AddressSanitizer and LeakSanitizer ---- */
 
 #ifdef COIL__WITH_ASAN

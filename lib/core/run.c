@@ -19,7 +19,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "core/census.h"
 #include "core/overflow.h"
+#include "core/quit.h"
 #include "core/stuck.h"
 #include "core/team.h"
 
@@ -286,7 +288,12 @@ void coil__core_run(struct coil__core *core)
 
     if (team->options.report_overflow)
         coil__overflow_report_begin();
+    if (team->options.dump_on_quit)
+        coil__quit_begin(sched);
+    coil__census_enter(sched);
     status = coil__sched_loop(sched, is_over, core);
+    coil__census_leave(sched);
+    coil__quit_end(sched);
     if (status < 0) {
         coil__log(COIL_LOG_ERROR, "the engine failed: %s", coil_strerror(status));
         coil__team_end(team);

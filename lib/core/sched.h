@@ -24,6 +24,8 @@
 #ifndef COIL_LIB_CORE_SCHED_H
 #define COIL_LIB_CORE_SCHED_H
 
+#include <stdatomic.h>
+
 #include <coil/fiber.h>
 #include <coil/scope.h>
 
@@ -110,6 +112,14 @@ struct coil__part_slot {
     void (*fini)(struct coil__sched *sched, void *state);
 };
 
+/* A dump that SIGQUIT asks for (core/quit.h). */
+struct coil__quit {
+    struct coil__post post;
+    bool is_wanted;
+    atomic_bool is_posted;
+    unsigned count; /* dumps so far */
+};
+
 struct coil__sched {
     /* Hot: touched at every switch. */
     struct coil__tcb *current; /* NULL while the loop runs */
@@ -156,6 +166,7 @@ struct coil__sched {
     uint64_t turn_count;
     uint64_t spawn_count;
 
+    struct coil__quit quit;
     struct coil__part_slot parts[COIL__PART_COUNT];
 };
 

@@ -8,6 +8,8 @@
 #ifndef COIL_LIB_CORE_SWITCH_H
 #define COIL_LIB_CORE_SWITCH_H
 
+#include <stdint.h>
+
 /* Saves the caller's context, stores where in *ret_save, and continues `load`. Returns when
  * somebody loads what was saved. */
 void coil__switch(void **ret_save, void *load);
@@ -16,5 +18,15 @@ void coil__switch(void **ret_save, void *load);
  * entry(arg) on the stack that ends at `top` (16-byte aligned, grows down). entry must not
  * return. Unwinders see it as the outermost frame. */
 void *coil__switch_prepare(void *top, void (*entry)(void *), void *arg);
+
+/* Where in a saved context, in words from where it points, the frame pointer and the address to
+ * continue at lie, and how many words it has: for backtraces. */
+struct coil__switch_layout {
+    uint32_t frame_word;
+    uint32_t resume_word;
+    uint32_t word_count;
+};
+
+extern const struct coil__switch_layout coil__switch_layout __attribute__((visibility("hidden")));
 
 #endif

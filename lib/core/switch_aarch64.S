@@ -106,4 +106,14 @@ coil__switch_prepare:
         .cfi_endproc
         .size   coil__switch_prepare, . - coil__switch_prepare
 
+/* ---- struct coil__switch_layout: frame pointer, where to continue, number of words ---- */
+        .section .rodata
+        .globl  coil__switch_layout
+        .hidden coil__switch_layout
+        .type   coil__switch_layout, %object
+        .p2align 2
+coil__switch_layout:
+        .long   0, 1, 20
+        .size   coil__switch_layout, . - coil__switch_layout
+
         .section .note.GNU-stack, "", %progbits

@@ -176,17 +176,21 @@ Test(describe, code_of_nobody_is_a_number)
 /* What addr2line makes of the second half is the function's name: the test's own is static. */
 Test(describe, code_can_be_looked_up_with_addr2line)
 {
+    const char *here = (const char *)(uintptr_t)describe_code;
+    const char *offset = strchr(describe_code(here + 1), '+');
+    char program[400] = "";
     char command[500];
     char name[64] = "";
-    const char *offset = strchr(describe_code((const char *)(uintptr_t)describe_code + 1), '+');
     FILE *pipe;
 
     cr_assert_not_null(offset, "%s", line);
-    (void)snprintf(command, sizeof command, "addr2line -f -e /proc/%d/exe %.*s", getpid(),
+    cr_assert_gt(readlink("/proc/self/exe", program, sizeof program - 1), 0);
+    (void)snprintf(command, sizeof command, "addr2line -f -e %s %.*s", program,
                    (int)strcspn(offset + 1, ")"), offset + 1);
     pipe = popen(command, "re");
     cr_assert_not_null(pipe);
     (void)!fgets(name, sizeof name, pipe);
-    (void)pclose(pipe);
+    if (pclose(pipe) != 0)
+        cr_skip_test("addr2line does not know this architecture");
     cr_assert_str_eq(name, "describe_code\n", "%s: %s", command, line);
 }
