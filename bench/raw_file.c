@@ -17,6 +17,8 @@ static void submit(struct io_uring *ring, int fd, char *block, uint32_t *seed)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 
+    if (!sqe)
+        abort(); /* there is one for each read */
     io_uring_prep_read(sqe, fd, block, FILE_BLOCK, file_next_offset(seed));
     io_uring_sqe_set_data(sqe, block);
 }

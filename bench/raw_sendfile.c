@@ -38,6 +38,15 @@ struct sender {
     char *buffer;
 };
 
+static struct io_uring_sqe *entry(struct sender *sender)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&sender->ring);
+
+    if (!sqe)
+        raw_die("no entry", 0);
+    return sqe;
+}
+
 /* Runs the entry that was prepared last. */
 static int run(struct sender *sender)
 {
@@ -59,12 +68,12 @@ static void send_by_buffer(struct sender *sender, unsigned offset, unsigned size
 {
     while (size > 0) {
         const unsigned wanted = size < PIECE ? size : PIECE;
-        struct io_uring_sqe *sqe = io_uring_get_sqe(&sender->ring);
+        struct io_uring_sqe *sqe = entry(sender);
         unsigned length;
 
         io_uring_prep_read(sqe, sender->file, sender->buffer, wanted, offset);
         length = (unsigned)run(sender);
-        sqe = io_uring_get_sqe(&sender->ring);
+        sqe = entry(sender);
         io_uring_prep_send(sqe, sender->socket, sender->buffer, length, MSG_WAITALL | MSG_NOSIGNAL);
         (void)run(sender);
         offset += length;
@@ -76,14 +85,14 @@ static void send_by_splice(struct sender *sender, unsigned offset, unsigned size
 {
     while (size > 0) {
         const unsigned wanted = size < PIECE ? size : PIECE;
-        struct io_uring_sqe *sqe = io_uring_get_sqe(&sender->ring);
+        struct io_uring_sqe *sqe = entry(sender);
         unsigned length;
         unsigned left;
 
         io_uring_prep_splice(sqe, sender->file, offset, sender->pipe[1], -1, wanted, 0);
         length = (unsigned)run(sender);
         for (left = length; left > 0;) {
-            sqe = io_uring_get_sqe(&sender->ring);
+            sqe = entry(sender);
             io_uring_prep_splice(sqe, sender->pipe[0], -1, sender->socket, -1, left,
                                  length < size ? SPLICE_F_MORE : 0);
             left -= (unsigned)run(sender);
