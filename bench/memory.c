@@ -82,17 +82,21 @@ static int measure(void *arg)
                  after.mappings);
     for (long i = 0; i < fibers; i++)
         coil_sem_release(&end);
+    while (coil_sem_balance(&end) < 0)
+        coil_yield();
     return 0;
 }
 
 int main(int argc, char **argv)
 {
+    coil_options options = COIL_OPTIONS_INIT;
     long fibers = argc > 1 ? strtol(argv[1], NULL, 10) : 100000;
 
     if (fibers < 1 || fibers > 1000000) {
         (void)fprintf(stderr, "usage: memory [FIBERS]\n");
         return 2;
     }
-    measure_check(coil_run(measure, &fibers, NULL, NULL), "coil_run");
+    options.fibers_max = (size_t)fibers + 1; /* main */
+    measure_check(coil_run(measure, &fibers, &options, NULL), "coil_run");
     return 0;
 }
