@@ -122,9 +122,10 @@ class Running:
         self.process.stdout.close()
 
 
-def run_load(tree, running, **options):
-    """Runs bench/load.c against a running server; its options are keywords. Returns its report."""
-    command = [tree / "bench" / "load", "--connect", running.address, "--cpu", LOAD_CPU]
+def run_load(tree, running, program="load", **options):
+    """Runs bench/load.c, or another program that reports like it, against a running server; its
+    options are keywords. Returns its report."""
+    command = [tree / "bench" / program, "--connect", running.address, "--cpu", LOAD_CPU]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", value]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)

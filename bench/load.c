@@ -17,9 +17,9 @@
  */
 #include "load.h"
 
+#include "account.h"
 #include "raw.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -46,12 +46,6 @@ struct options {
     int cpu; /* -1: wherever */
 };
 
-/* What the kernel has accounted to a process, over all its threads. */
-struct account {
-    uint64_t cpu_ns;
-    uint64_t wait_ns; /* ready to run while something else had the core: disturbance */
-};
-
 struct sample {
     uint64_t time_ns;
     struct account server;
@@ -61,45 +55,6 @@ struct sample {
 static bool stalled;
 
 /* ---- Measuring ---- */
-
-static void add_thread(const char *path, struct account *account)
-{
-    uint64_t cpu_ns = 0;
-    uint64_t wait_ns = 0;
-    FILE *file = fopen(path, "re");
-
-    if (!file)
-        return; /* it has just ended */
-    if (fscanf(file, "%" SCNu64 " %" SCNu64, &cpu_ns, &wait_ns) == 2) {
-        account->cpu_ns += cpu_ns;
-        account->wait_ns += wait_ns;
-    }
-    fclose(file);
-}
-
-/* All threads, because io_uring's own workers are among them. */
-static struct account account_of(int pid)
-{
-    char path[300];
-    struct account account = {0};
-
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    if (!tasks)
-        raw_die(path, errno);
-    for (;;) {
-        const struct dirent *task = readdir(tasks);
-
-        if (!task)
-            break;
-        if (task->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
-        add_thread(path, &account);
-    }
-    closedir(tasks);
-    return account;
-}
 
 /* To be called with nothing in flight; the pause lets the server reach its wait. */
 static struct sample take_sample(const struct options *options)
@@ -145,13 +100,6 @@ static void run_for(double seconds)
     load_hold();
 }
 
-static void print_account(const char *who, const struct account *before,
-                          const struct account *after)
-{
-    printf(", \"%s_cpu_ns\": %" PRIu64 ", \"%s_wait_ns\": %" PRIu64, who,
-           after->cpu_ns - before->cpu_ns, who, after->wait_ns - before->wait_ns);
-}
-
 static void print_result(const struct options *options, const struct sample *before,
                          const struct sample *after, uint64_t end_ns)
 {
@@ -164,9 +112,9 @@ static void print_result(const struct options *options, const struct sample *bef
            options->connections, options->size, options->pipeline, counts->replies, seconds,
            (double)counts->replies / seconds, load_latency_us(0.5), load_latency_us(0.99),
            counts->errors, counts->mismatches, stalled ? "true" : "false");
-    print_account("load", &before->own, &after->own);
+    account_print("load", &before->own, &after->own);
     if (options->measure_pid)
-        print_account("server", &before->server, &after->server);
+        account_print("server", &before->server, &after->server);
     printf("}\n");
 }
 

@@ -114,28 +114,54 @@ func stream(count int) int64 {
 	return now() - start
 }
 
+func receive8(c *[8]chan uint64) {
+	select {
+	case <-c[0]:
+	case <-c[1]:
+	case <-c[2]:
+	case <-c[3]:
+	case <-c[4]:
+	case <-c[5]:
+	case <-c[6]:
+	case <-c[7]:
+	}
+}
+
+// A sender for each channel.
 func select8(count int) int64 {
 	var c [8]chan uint64
 	for i := range c {
 		c[i] = make(chan uint64)
+		go func(c chan uint64) {
+			for i := 0; i < count; i += 8 {
+				c <- uint64(i)
+			}
+		}(c[i])
 	}
+	start := now()
+	for i := 0; i < count; i++ {
+		receive8(&c)
+	}
+	return now() - start
+}
+
+// One sender goes round and waits for an answer, so that each select waits.
+func select8Parks(count int) int64 {
+	var c [8]chan uint64
+	for i := range c {
+		c[i] = make(chan uint64)
+	}
+	answers := make(chan uint64)
 	go func() {
 		for i := 0; i < count; i++ {
 			c[i%8] <- uint64(i)
+			<-answers
 		}
 	}()
 	start := now()
 	for i := 0; i < count; i++ {
-		select {
-		case <-c[0]:
-		case <-c[1]:
-		case <-c[2]:
-		case <-c[3]:
-		case <-c[4]:
-		case <-c[5]:
-		case <-c[6]:
-		case <-c[7]:
-		}
+		receive8(&c)
+		answers <- 0
 	}
 	return now() - start
 }
@@ -327,6 +353,7 @@ func main() {
 		{"chan_ping_pong_1", func(count int) int64 { return pingPong(count, 1) }},
 		{"chan_stream", stream},
 		{"select_8", select8},
+		{"select_8_parks", select8Parks},
 		{"mutex_hand_over", mutexHandOver},
 		{"sem_hand_over", semHandOver},
 		{"imap", imap},
