@@ -50,6 +50,13 @@ OPERATIONS = [
     ("mutex", "mutex_free", "mutex, nobody waits", None),
     ("mutex", "rwlock_read", "read lock, nobody writes", None),
     ("mutex", "cond_signal", "condition: signal and wait", None),
+    ("cross", "xsem_free", "semaphore between cores, nobody waits", None),
+    ("cross", "xsem_hand_over", "the same, hand-over to the other core", None),
+    ("cross", "xchan_stream", "item through a channel of 256 between cores", None),
+    ("cross", "xchan_rendezvous", "the same, no capacity", None),
+    ("cross", "cross_post", "post to a core that is awake", None),
+    ("cross", "cross_call", "call of another core, there and back", None),
+    ("cross", "cross_spawn", "spawn on another core", None),
     ("timer", "timer", "timer set + cancel", 40),
     ("timer", "timer_1000", "the same beside 1,000 others", 40),
     ("timer", "timer_million", "the same, a million at once", None),
@@ -59,7 +66,10 @@ OPERATIONS = [
 ]
 COUNTS = (10_000, 20_000)
 # These do a fixed amount of work, whatever the count: callgrind's difference would say nothing.
-UNCOUNTED = {"timer_million", "timer_expiry", "imap", "imap_chan", "udp_echo", "file_read_32"}
+# How often two threads wait for each other is chance.
+UNCOUNTED = {"xsem_free", "xsem_hand_over", "xchan_stream", "xchan_rendezvous", "cross_post",
+             "cross_call", "cross_spawn", "timer_million", "timer_expiry", "imap", "imap_chan",
+             "udp_echo", "file_read_32"}
 FIBER_LIMIT = 4.6 * 1024
 CONNECTION_LIMIT = 5 * 1024
 MAPPINGS_LIMIT = 1000

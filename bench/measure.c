@@ -106,10 +106,16 @@ int measure_main(int argc, char **argv, const struct measure_case *cases)
     return run_plan(&plan);
 }
 
-int measure_main_in_fiber(int argc, char **argv, const struct measure_case *cases)
+int measure_main_in_fiber_with(int argc, char **argv, const struct measure_case *cases,
+                               const coil_options *options)
 {
     struct plan plan = parse(argc, argv, cases);
 
-    measure_check(coil_run(run_plan, &plan, NULL, NULL), "coil_run");
+    measure_check(coil_run(run_plan, &plan, options, NULL), "coil_run");
     return 0;
+}
+
+int measure_main_in_fiber(int argc, char **argv, const struct measure_case *cases)
+{
+    return measure_main_in_fiber_with(argc, argv, cases, NULL);
 }

@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include <coil/run.h>
+
 struct measure_case {
     const char *name;
     int64_t (*run)(long count); /* nanoseconds for `count` operations */
@@ -20,6 +22,8 @@ int measure_main(int argc, char **argv, const struct measure_case *cases);
 
 /* The same inside coil_run(). */
 int measure_main_in_fiber(int argc, char **argv, const struct measure_case *cases);
+int measure_main_in_fiber_with(int argc, char **argv, const struct measure_case *cases,
+                               const coil_options *options);
 
 /* Nanoseconds of CPU time of this process: nothing that is measured here waits, and what other
  * programs take of the core does not count. */

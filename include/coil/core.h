@@ -15,10 +15,10 @@
  *
  *     result = coil_on(1, count_there, &table, &count);
  *
- * A call costs a message there and one back, 5 to 50 us depending on whether the other core sleeps:
- * send work, not instructions. Data that both sides use at the same time needs coil/xchan.h,
- * coil/xsem.h or a lock of the program's own, which must not be held while a fiber parks. Servers
- * need none of this: coil/listeners.h.
+ * A call costs a message there and one back; if the other core sleeps, its wake takes most of the
+ * time (on a virtual machine some 50 us of CPU time each way). Send work, not instructions. Data
+ * that both sides use at the same time needs coil/xchan.h, coil/xsem.h or a lock of the program's
+ * own, which must not be held while a fiber parks. Servers need none of this: coil/listeners.h.
  *
  * The number of a fiber shows its core: core 3's 17th is 3000000000000017.
  *
