@@ -35,6 +35,7 @@
 #include <coil/once.h>
 #include <coil/path.h>
 #include <coil/pile.h>
+#include <coil/poll.h>
 #include <coil/pool.h>
 #include <coil/process.h>
 #include <coil/remote.h>
@@ -45,6 +46,7 @@
 #include <coil/scope.h>
 #include <coil/select.h>
 #include <coil/sem.h>
+#include <coil/signal.h>
 #include <coil/stdio.h>
 #include <coil/stream.h>
 #include <coil/udp.h>

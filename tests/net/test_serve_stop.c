@@ -81,6 +81,21 @@ FIBER_TEST(serve_stop, a_second_signal_reaches_a_connection_that_is_being_closed
     expect_no_tail(fd);
 }
 
+FIBER_TEST(serve_stop, a_second_signal_right_behind_the_first_cuts_the_grace_short_too)
+{
+    struct site site;
+    int fd;
+
+    site_open_unix(&site, leave_a_tail);
+    site.options.stop_on_signals = true;
+    site_start(&site);
+    fd = stall(&site);
+    cr_assert_eq(raise(SIGTERM), 0);
+    cr_assert_eq(raise(SIGTERM), 0);
+    cr_assert_eq(site_end(&site), 0);
+    expect_no_tail(fd);
+}
+
 FIBER_TEST(serve_stop, cancelling_the_server_reaches_a_connection_that_is_being_closed)
 {
     struct site site;

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* Polling of foreign descriptors: the answers of poll(2), exactly, and no operation left behind. */
+#include <coil/poll.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "support/fiber_test.h"
+
+TestSuite(poll, .timeout = 60);
+
+static void make_pipe(int fds[2])
+{
+    cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+}
+
+static void close_pipe(const int fds[2])
+{
+    cr_assert_eq(close(fds[0]), 0);
+    cr_assert_eq(close(fds[1]), 0);
+}
+
+static void put(int fd)
+{
+    cr_assert_eq(write(fd, "x", 1), 1);
+}
+
+static uint64_t active(void)
+{
+    return coil__sched()->engine->stats.active_count;
+}
+
+static int poll_for_input(void *arg)
+{
+    const int *fd = arg;
+
+    return coil_poll_fd(*fd, POLLIN);
+}
+
+FIBER_TEST(poll, a_descriptor_that_is_ready_is_told_at_once)
+{
+    int fds[2];
+
+    make_pipe(fds);
+    cr_assert_eq(coil_poll_fd(fds[1], POLLOUT), POLLOUT);
+    cr_assert_eq(coil_poll_fd(fds[1], POLLOUT | POLLIN), POLLOUT);
+    put(fds[1]);
+    cr_assert_eq(coil_poll_fd(fds[0], POLLIN), POLLIN);
+    cr_assert_eq(active(), 0);
+    close_pipe(fds);
+}
+
+FIBER_TEST(poll, a_fiber_waits_for_what_is_to_come_while_others_run)
+{
+    int fds[2];
+    coil_fiber *fiber;
+
+    make_pipe(fds);
+    fiber = spawn_until_parked(poll_for_input, &fds[0]);
+    coil_yield();
+    cr_assert_not_null(fiber->tcb);
+
+    put(fds[1]);
+
+    cr_assert_eq(join_and_drop(fiber), POLLIN);
+    cr_assert_eq(active(), 0);
+    close_pipe(fds);
+}
+
+FIBER_TEST(poll, a_hang_up_is_told_without_being_asked_for)
+{
+    int fds[2];
+    coil_fiber *fiber;
+
+    make_pipe(fds);
+    fiber = spawn_until_parked(poll_for_input, &fds[0]);
+    cr_assert_eq(close(fds[1]), 0);
+
+    cr_assert_eq(join_and_drop(fiber), POLLHUP);
+    cr_assert_eq(coil_poll_fd(fds[0], 0), POLLHUP);
+    cr_assert_eq(close(fds[0]), 0);
+}
+
+FIBER_TEST(poll, a_descriptor_that_is_not_open_is_refused)
+{
+    cr_assert_eq(coil_poll_fd(-1, POLLIN), -EBADF);
+    cr_assert_eq(coil_poll_fd(12345, POLLIN), -EBADF);
+}
+
+FIBER_TEST(poll, files_are_always_ready)
+{
+    const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+    cr_assert_eq(coil_poll_fd(fd, POLLIN | POLLOUT), POLLIN | POLLOUT);
+    cr_assert_eq(close(fd), 0);
+}
+
+FIBER_TEST(poll, the_answer_is_that_of_poll_for_odd_descriptors_and_duplicates)
+{
+    int fds[2];
+    struct pollfd asked[6];
+
+    make_pipe(fds);
+    put(fds[1]);
+    asked[0] = (struct pollfd){.fd = -1, .events = POLLIN, .revents = 77};
+    asked[1] = (struct pollfd){.fd = 12345, .events = POLLIN};
+    asked[2] = (struct pollfd){.fd = fds[0], .events = POLLIN};
+    asked[3] = (struct pollfd){.fd = fds[0], .events = POLLIN | POLLPRI};
+    asked[4] = (struct pollfd){.fd = fds[1], .events = POLLIN, .revents = 77};
+    asked[5] = (struct pollfd){.fd = fds[1], .events = POLLOUT};
+
+    cr_assert_eq(coil_poll(asked, 6), 4);
+
+    cr_assert_eq(asked[0].revents, 0);
+    cr_assert_eq(asked[1].revents, POLLNVAL);
+    cr_assert_eq(asked[2].revents, POLLIN);
+    cr_assert_eq(asked[3].revents, POLLIN);
+    cr_assert_eq(asked[4].revents, 0);
+    cr_assert_eq(asked[5].revents, POLLOUT);
+    close_pipe(fds);
+}
+
+struct question {
+    struct pollfd *fds;
+    size_t count;
+};
+
+static int ask(void *arg)
+{
+    const struct question *question = arg;
+
+    return coil_poll(question->fds, question->count);
+}
+
+FIBER_TEST(poll, of_duplicates_all_are_told_after_a_wait_too)
+{
+    int fds[2];
+    struct pollfd asked[3];
+    struct question question = {asked, 3};
+    coil_fiber *fiber;
+
+    make_pipe(fds);
+    asked[0] = (struct pollfd){.fd = fds[0], .events = POLLIN};
+    asked[1] = (struct pollfd){.fd = -5, .events = POLLIN};
+    asked[2] = asked[0];
+    fiber = spawn_until_parked(ask, &question);
+    put(fds[1]);
+
+    cr_assert_eq(join_and_drop(fiber), 2);
+    cr_assert_eq(asked[0].revents, POLLIN);
+    cr_assert_eq(asked[2].revents, POLLIN);
+    cr_assert_eq(active(), 0);
+    close_pipe(fds);
+}
+
+FIBER_TEST(poll, a_deadline_ends_the_wait_and_leaves_no_operation)
+{
+    int fds[2];
+    struct pollfd asked;
+    coil_scope scope;
+
+    make_pipe(fds);
+    asked = (struct pollfd){.fd = fds[0], .events = POLLIN};
+    coil_scope_enter(&scope, COIL_MS(1));
+    cr_assert_eq(coil_poll(&asked, 1), -ETIMEDOUT);
+    cr_assert(coil_scope_leave(&scope));
+    cr_assert_eq(active(), 0);
+
+    coil_scope_enter(&scope, 0);
+    put(fds[1]);
+    cr_assert_eq(coil_poll(&asked, 1), -ETIMEDOUT, "also when it would not have had to wait");
+    cr_assert(coil_scope_leave(&scope));
+    close_pipe(fds);
+}
+
+FIBER_TEST(poll, none_at_all_wait_for_the_deadline_or_the_cancellation)
+{
+    struct pollfd nobody = {.fd = -1, .events = POLLIN};
+    struct question question = {NULL, 0};
+    const uint64_t submissions = coil__sched()->engine->stats.submission_count;
+    coil_scope scope;
+    coil_fiber *fiber;
+
+    coil_scope_enter(&scope, COIL_MS(1));
+    cr_assert_eq(coil_poll(NULL, 0), -ETIMEDOUT);
+    cr_assert(coil_scope_leave(&scope));
+    coil_scope_enter(&scope, COIL_MS(1));
+    cr_assert_eq(coil_poll(&nobody, 1), -ETIMEDOUT);
+    cr_assert(coil_scope_leave(&scope));
+
+    fiber = spawn_until_parked(ask, &question);
+    coil_cancel(fiber);
+    cr_assert_eq(join_and_drop(fiber), -ECANCELED);
+    cr_assert_leq(coil__sched()->engine->stats.submission_count, submissions + 1,
+                  "there was nothing to ask the kernel but the engine's own wake");
+}
+
+FIBER_TEST(poll, what_another_fiber_has_taken_is_not_told)
+{
+    int fds[2];
+    coil_fiber *fiber;
+    char byte;
+
+    make_pipe(fds);
+    fiber = spawn_until_parked(poll_for_input, &fds[0]);
+    put(fds[1]);
+    while (fiber->tcb->state == COIL__FIBER_PARKED)
+        coil_yield();
+    cr_assert_eq(read(fds[0], &byte, 1), 1); /* between its wake and its turn */
+    until_parked(fiber);
+    cr_assert_not_null(fiber->tcb, "it was told of what is gone");
+
+    put(fds[1]);
+    cr_assert_eq(join_and_drop(fiber), POLLIN);
+    close_pipe(fds);
+}
+
+enum {
+    MANY = 1000,
+};
+
+FIBER_TEST(poll, a_thousand_descriptors_are_waited_for_at_once)
+{
+    struct pollfd *asked = malloc(MANY * sizeof *asked);
+    struct question question = {asked, MANY};
+    int(*fds)[2] = malloc(MANY * sizeof *fds);
+    coil_fiber *fiber;
+
+    for (int i = 0; i < MANY; i++) {
+        make_pipe(fds[i]);
+        asked[i] = (struct pollfd){.fd = fds[i][0], .events = POLLIN};
+    }
+    for (int i = 0; i < 3; i++) {
+        char byte;
+        const int chosen = i * (MANY - 1) / 2;
+
+        fiber = spawn_until_parked(ask, &question);
+        put(fds[chosen][1]);
+        cr_assert_eq(join_and_drop(fiber), 1);
+        cr_assert_eq(asked[chosen].revents, POLLIN);
+        cr_assert_eq(active(), 0);
+        cr_assert_eq(read(fds[chosen][0], &byte, 1), 1);
+    }
+    for (int i = 0; i < MANY; i++)
+        close_pipe(fds[i]);
+    free(fds);
+    free(asked);
+}
+
+FIBER_TEST(poll, impossible_counts_and_a_lack_of_memory_are_told)
+{
+    struct pollfd asked[17];
+    int fds[2];
+
+    make_pipe(fds);
+    for (int i = 0; i < 17; i++)
+        asked[i] = (struct pollfd){.fd = fds[0], .events = POLLIN};
+    coil__alloc_fail_after(0);
+    cr_assert_eq(coil_poll(asked, 17), -ENOMEM);
+    coil__alloc_fail_after(-1);
+    cr_assert_eq(coil_poll(asked, (size_t)1 << 40), -EINVAL);
+    cr_assert_eq(coil_poll(asked, (size_t)1 << 31), -EINVAL);
+    close_pipe(fds);
+}
