@@ -221,7 +221,7 @@ FIBER_TEST(signal, impossible_numbers_are_refused)
 FIBER_TEST(signal, without_memory_for_a_fiber_the_watching_one_runs_the_function)
 {
     struct seen seen = {0};
-    coil_fiber *watcher;
+    coil_fiber *watcher = NULL;
 
     for (int n = 0; n < 3; n++) {
         coil__alloc_fail_after(n);
@@ -229,6 +229,7 @@ FIBER_TEST(signal, without_memory_for_a_fiber_the_watching_one_runs_the_function
             break;
         coil__alloc_fail_after(-1);
     }
+    cr_assert_not_null(watcher);
     until_parked(watcher);
     coil__alloc_fail_after(0);
     cr_assert_eq(raise(SIGUSR1), 0);
