@@ -47,6 +47,7 @@
 #include <coil/select.h>
 #include <coil/sem.h>
 #include <coil/signal.h>
+#include <coil/stats.h>
 #include <coil/stdio.h>
 #include <coil/stream.h>
 #include <coil/udp.h>

@@ -114,3 +114,26 @@ void coil__heap_remove(struct coil__heap *heap, struct coil__heap_node *node)
     node->prev = NULL;
     node->sequence = 0;
 }
+
+/* The node after `node` in the order parent, children, siblings; NULL after the last one. */
+static const struct coil__heap_node *next_in_walk(const struct coil__heap_node *node)
+{
+    if (node->child)
+        return node->child;
+    while (node && !node->sibling) {
+        /* Back to the first child, and from there to the parent. */
+        while (node->prev && node->prev->child != node)
+            node = node->prev;
+        node = node->prev;
+    }
+    return node ? node->sibling : NULL;
+}
+
+size_t coil__heap_count(const struct coil__heap *heap)
+{
+    size_t count = 0;
+
+    for (const struct coil__heap_node *node = heap->root; node; node = next_in_walk(node))
+        count++;
+    return count;
+}

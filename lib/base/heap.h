@@ -34,6 +34,9 @@ static inline struct coil__heap_node *coil__heap_first(const struct coil__heap *
     return heap->root;
 }
 
+/* The number of nodes; visits each. */
+size_t coil__heap_count(const struct coil__heap *heap);
+
 static inline bool coil__heap_has(const struct coil__heap_node *node)
 {
     return node->sequence != 0;

@@ -198,7 +198,8 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     coil__waitq_init(&handle->joiners);
     coil__list_push_back(&sched->registry, &handle->registry);
     coil__list_push_back(&sched->ready, &tcb->link);
-    sched->fiber_count++;
+    if (++sched->fiber_count > sched->fiber_peak)
+        sched->fiber_peak = sched->fiber_count;
     sched->spawn_count++;
     if (ret_fiber)
         *ret_fiber = handle;

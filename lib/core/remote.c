@@ -64,7 +64,7 @@ bool coil__remote_has_posts(const coil_remote *remote)
 }
 
 /* Calls the posts of a stack, from its bottom. */
-static void run_from_oldest(struct coil__post *newest)
+static void run_from_oldest(coil_remote *remote, struct coil__post *newest)
 {
     struct coil__post *oldest = NULL;
 
@@ -78,6 +78,7 @@ static void run_from_oldest(struct coil__post *newest)
     while (oldest) {
         struct coil__post *next = oldest->next;
 
+        remote->post_count++;
         oldest->run(oldest);
         oldest = next;
     }
@@ -87,7 +88,8 @@ void coil__remote_run_posts(coil_remote *remote)
 {
     /* Only this thread puts the mark, so it can't appear in between. */
     if (coil__remote_has_posts(remote))
-        run_from_oldest(atomic_exchange_explicit(&remote->posts, NULL, memory_order_acquire));
+        run_from_oldest(remote,
+                        atomic_exchange_explicit(&remote->posts, NULL, memory_order_acquire));
 }
 
 bool coil__remote_try_close(coil_remote *remote)
@@ -102,7 +104,7 @@ void coil__remote_close(coil_remote *remote)
     struct coil__post *rest = atomic_exchange(&remote->posts, &mark);
 
     if (rest != &mark)
-        run_from_oldest(rest);
+        run_from_oldest(remote, rest);
     while (atomic_load(&remote->visitor_count) > 0)
         (void)sched_yield();
 }

@@ -32,6 +32,7 @@ struct coil_remote {
     _Atomic(unsigned) visitor_count;
     _Atomic(unsigned) reference_count;
     struct coil__sched *sched; /* its fields other than the engine are its own thread's */
+    uint64_t post_count;       /* that have been called; its scheduler's own */
     bool is_alone;             /* the scheduler is the only one of its run */
     struct coil__post unref_post;
 };

@@ -336,7 +336,7 @@ static int run_main(struct coil__core *core, int (*main)(void *), void *arg, int
 {
     struct coil__sched *sched = &core->sched;
     struct coil__team *team = sched->team;
-    int result = coil__fiber_spawn(sched, main, arg, __builtin_return_address(0), &core->main);
+    int result = coil__fiber_spawn(sched, main, arg, team->spawn_site, &core->main);
 
     if (result < 0) {
         coil__team_end(team);
@@ -393,6 +393,7 @@ int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *r
         result = coil__team_new(&chosen, &team);
     if (result < 0)
         return result;
+    team->spawn_site = __builtin_return_address(0);
     result = chosen.pin_cores ? run_pinned(team, main, arg, ret_result)
                               : run_team(team, main, arg, ret_result);
     coil__team_free(team);

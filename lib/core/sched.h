@@ -139,6 +139,7 @@ struct coil__sched {
     struct coil__slab handles;
     struct coil__list registry; /* all fibers' handles, oldest first */
     size_t fiber_count;
+    size_t fiber_peak; /* the most there have been */
     size_t fibers_max;
     bool is_ending; /* main has returned: new fibers are born cancelled */
     unsigned colour_next;

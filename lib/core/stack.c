@@ -470,3 +470,16 @@ size_t coil__stack_resident(const struct coil__stacks *stacks, void *top)
     }
     return page_count * page;
 }
+
+void coil__stacks_measure(const struct coil__stacks *stacks, size_t *ret_slabs, size_t *ret_bytes)
+{
+    size_t slabs = 0;
+    size_t bytes = 0;
+
+    for (const struct coil__stack_slab *slab = stacks->slabs; slab; slab = slab->next) {
+        slabs++;
+        bytes += slab->size;
+    }
+    *ret_slabs = slabs;
+    *ret_bytes = bytes;
+}

@@ -118,6 +118,9 @@ static inline bool coil__stack_is_intact(const struct coil__stacks *stacks, void
  * up to pages. */
 size_t coil__stack_resident(const struct coil__stacks *stacks, void *top);
 
+/* The number of slabs, and the address space that they take. */
+void coil__stacks_measure(const struct coil__stacks *stacks, size_t *ret_slabs, size_t *ret_bytes);
+
 /* ---- For tests ---- */
 
 /* The best kind of guard that slabs mapped from now on, in any thread, may get. */

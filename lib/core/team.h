@@ -62,8 +62,9 @@ enum coil__team_verdict {
 
 struct coil__team {
     coil_options options;
-    unsigned count; /* of cores */
-    cpu_set_t cpus; /* that may be used, for pinning */
+    unsigned count;         /* of cores */
+    const void *spawn_site; /* of main: who called coil_run() */
+    cpu_set_t cpus;         /* that may be used, for pinning */
     atomic_bool is_ending;
     _Atomic(unsigned) busy_count;
 

@@ -300,17 +300,27 @@ static struct offload *offload_of(struct coil__sched *sched)
     return offload->pool ? offload : NULL;
 }
 
+void coil__offload_measure(const struct coil__sched *sched, struct coil__offload_load *ret_load)
+{
+    const struct offload *offload = sched->parts[COIL__PART_OFFLOAD].state;
+    struct pool *pool = offload ? offload->pool : NULL;
+
+    *ret_load = (struct coil__offload_load){0};
+    if (!pool)
+        return;
+    (void)pthread_mutex_lock(&pool->lock);
+    ret_load->threads = pool->thread_count;
+    ret_load->running = pool->thread_count - pool->idle_count;
+    ret_load->queued = pool->queued_count;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
 unsigned coil__offload_thread_count(void)
 {
-    const struct offload *offload = offload_of(coil__sched());
-    unsigned count;
+    struct coil__offload_load load;
 
-    if (!offload)
-        return 0;
-    (void)pthread_mutex_lock(&offload->pool->lock);
-    count = offload->pool->thread_count;
-    (void)pthread_mutex_unlock(&offload->pool->lock);
-    return count;
+    coil__offload_measure(coil__sched(), &load);
+    return load.threads;
 }
 
 /* Takes a job out of the queue, with the lock held. */

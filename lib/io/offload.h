@@ -20,6 +20,17 @@ enum {
 extern coil_time coil__offload_idle_time;
 extern coil_time coil__offload_leave_time;
 
+struct coil__sched;
+
+/* What a scheduler's pool has to do at the moment; all 0 before its first call. */
+struct coil__offload_load {
+    unsigned threads;
+    unsigned running; /* calls, in a thread each */
+    unsigned queued;  /* calls that wait for a thread */
+};
+
+void coil__offload_measure(const struct coil__sched *sched, struct coil__offload_load *ret_load);
+
 /* Threads of the calling scheduler's pool. */
 unsigned coil__offload_thread_count(void);
 

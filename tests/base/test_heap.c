@@ -42,11 +42,17 @@ static size_t count_checked(const struct coil__heap_node *parent) // NOLINT(misc
 
 static size_t heap_count(const struct coil__heap *heap)
 {
-    if (!heap->root)
+    size_t count;
+
+    if (!heap->root) {
+        cr_assert_eq(coil__heap_count(heap), 0);
         return 0;
+    }
     cr_assert_null(heap->root->prev);
     cr_assert_null(heap->root->sibling);
-    return count_checked(heap->root);
+    count = count_checked(heap->root);
+    cr_assert_eq(coil__heap_count(heap), count);
+    return count;
 }
 
 static struct coil__heap_node *pop(struct coil__heap *heap)

@@ -7,7 +7,7 @@ COIL_PACKAGES_BUILD=(gcc libc6-dev binutils cmake ninja-build pkg-config liburin
 
 # To test: a second compiler with its sanitizers, C++ for the headers, the checkers.
 COIL_PACKAGES_TESTS=("${COIL_PACKAGES_BUILD[@]}" g++ libcriterion-dev clang libclang-rt-14-dev llvm
-    clang-format clang-tidy python3 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+    clang-format clang-tidy python3 gdb gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 
 # To run the demos: what demos/expect.py and nginx, which is only unpacked, need.
 COIL_PACKAGES_DEMOS=("${COIL_PACKAGES_BUILD[@]}" python3 libpcre2-8-0 libssl3 zlib1g libcrypt1)

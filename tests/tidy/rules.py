@@ -30,7 +30,7 @@ def search(source, pattern, lines):
 LAYERS = ["base", "engine", "core", "sync", "io", "net", "http"]
 # Public headers whose layer no file of the same name in lib/ shows.
 PUBLIC_LAYERS = {"base": "base", "version": "base", "error": "base", "time": "base", "log": "base",
-                 "run": "core", "stats": "core", "coil": "tools"}
+                 "run": "core", "coil": "tools"}
 
 
 def layer_rank(layer):
