@@ -74,28 +74,47 @@ static void leave(int signo)
     _exit(0);
 }
 
-int raw_listen(const char *text, int type_flags)
+/* Binds `fd`, lets SIGTERM end the program and says where it listens, once it does. */
+static void announce(int fd)
 {
-    struct sockaddr_in address = raw_address(text);
+    const struct sigaction action = {.sa_handler = leave};
+    struct sockaddr_in address;
     socklen_t length = sizeof address;
     char host[INET_ADDRSTRLEN];
 
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        raw_die("getsockname", errno);
+    if (sigaction(SIGTERM, &action, NULL) < 0)
+        raw_die("sigaction", errno);
+    inet_ntop(AF_INET, &address.sin_addr, host, sizeof host);
+    printf("listening on %s:%u\n", host, ntohs(address.sin_port));
+    fflush(stdout);
+}
+
+int raw_listen(const char *text, int type_flags)
+{
+    struct sockaddr_in address = raw_address(text);
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0);
+
     if (fd < 0)
         raw_die("socket", errno);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 4096) < 0)
         raw_die(text, errno);
-    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
-        raw_die("getsockname", errno);
+    announce(fd);
+    return fd;
+}
 
-    const struct sigaction action = {.sa_handler = leave};
-    if (sigaction(SIGTERM, &action, NULL) < 0)
-        raw_die("sigaction", errno);
+int raw_bind(const char *text)
+{
+    struct sockaddr_in address = raw_address(text);
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    inet_ntop(AF_INET, &address.sin_addr, host, sizeof host);
-    printf("listening on %s:%u\n", host, ntohs(address.sin_port));
-    fflush(stdout);
+    if (fd < 0)
+        raw_die("socket", errno);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        raw_die(text, errno);
+    announce(fd);
     return fd;
 }
 

@@ -17,6 +17,9 @@ struct sockaddr_in raw_address(const char *text);
  * @p type_flags is added to the socket type (SOCK_NONBLOCK or 0). Ends the program on failure. */
 int raw_listen(const char *text, int type_flags);
 
+/* The same for datagrams: binds a UDP socket and returns it. */
+int raw_bind(const char *text);
+
 /* Replies must leave at once: a server that waits for Nagle measures the peer's delayed ack. */
 void raw_nodelay(int fd);
 

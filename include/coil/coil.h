@@ -51,6 +51,7 @@
 #include <coil/stdio.h>
 #include <coil/stream.h>
 #include <coil/udp.h>
+#include <coil/unix.h>
 #include <coil/url.h>
 #include <coil/waitgroup.h>
 #include <coil/xchan.h>

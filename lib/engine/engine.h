@@ -6,11 +6,12 @@
  * has several implementations (io_uring; a blocking poll loop in the tests; later epoll and a
  * simulator), and no caller may be able to tell which one it has.
  *
- * Three kinds of request:
+ * Four kinds of request:
  *   op       one-shot: submitted once, `done` called exactly once with its result. Usually on the
  *            stack of the fiber that waits, which therefore stays parked until then (D2, D3).
  *   receive  a standing order on a socket: bytes arrive as leases, pieces of engine memory that the
  *            holder gives back when it has consumed them. Idle sockets hold none.
+ *   datagrams  the same on a datagram socket: a lease is a datagram, with its sender.
  *   accept   a standing order on a listening socket: connected descriptors arrive.
  *
  * Rules that every engine keeps, and its callers rely on:
@@ -66,6 +67,7 @@ enum coil__request_kind {
     COIL__OP_UNLINKAT,  /* fd = directory, data = path, flags = AT_REMOVEDIR */
     /* Standing orders. */
     COIL__REQUEST_RECEIVE,
+    COIL__REQUEST_DATAGRAMS, /* a struct coil__receive; only of an engine that has_datagrams */
     COIL__REQUEST_ACCEPT,
 };
 
@@ -124,13 +126,24 @@ struct coil__lease {
     uint32_t capacity;
     uint16_t id;    /* the engine's */
     bool is_shared; /* the engine's: goes back by lease_return. Else the holder made it */
+    uint8_t group;  /* the engine's */
+};
+
+/* What the lease of a datagram begins with, at `data`; the payload is data[start .. end), and all
+ * of it unless `length` says more. As the kernel writes it. */
+struct coil__datagram {
+    uint32_t address_length; /* bytes of the sender's address */
+    uint32_t control_length; /* 0 */
+    uint32_t length;         /* of the whole datagram */
+    uint32_t flags;          /* MSG_* */
+    char address[32];        /* of IPv4 or IPv6 */
 };
 
 struct coil__receive {
     struct coil__request request;
-    /* `lease` holds `result` > 0 bytes and is the callee's now; or, in the last callback only, is
-     * NULL with `result` 0 for the end of the stream, or a negative errno. Without `more` the
-     * receive is idle again. */
+    /* `lease` holds `result` > 0 bytes, or a datagram of 0 or more, and is the callee's now; or, in
+     * the last callback only, is NULL with `result` 0 for the end of the stream, or a negative
+     * errno. Without `more` the receive is idle again. */
     void (*event)(struct coil__receive *receive, struct coil__lease *lease, int result, bool more);
     struct coil__lease *lease; /* the engine's: where a kernel without shared buffers writes */
 };
@@ -190,6 +203,8 @@ struct coil__engine_ops {
 /* Implementations embed this as their first member. */
 struct coil__engine {
     const struct coil__engine_ops *ops;
+    bool has_datagrams; /* serves COIL__REQUEST_DATAGRAMS; may turn out not to, and then ends such
+                         * an order with -ENOBUFS and says so here */
     struct coil__engine_stats stats;
 };
 

@@ -34,10 +34,18 @@ static void open_buffers(struct coil__uring *uring)
 {
     if (uring->buffers.ring || !coil__uring_can(uring, COIL__URING_MULTISHOT_RECV))
         return;
-    if (coil__uring_buffers_open(uring) < 0) {
+    if (coil__uring_buffers_open(uring, &uring->buffers) < 0) {
         coil__uring_drop_ability(uring, COIL__URING_MULTISHOT_RECV);
         coil__uring_drop_ability(uring, COIL__URING_BUFFER_RING);
     }
+}
+
+static void open_datagram_buffers(struct coil__uring *uring)
+{
+    if (uring->datagrams.ring || !coil__uring_can(uring, COIL__URING_MULTISHOT_RECVMSG))
+        return;
+    if (coil__uring_buffers_open(uring, &uring->datagrams) < 0)
+        coil__uring_drop_datagrams(uring);
 }
 
 static void uring_receive_start(struct coil__engine *engine, struct coil__receive *receive)
@@ -46,7 +54,10 @@ static void uring_receive_start(struct coil__engine *engine, struct coil__receiv
 
     engine->stats.active_count++;
     receive->lease = NULL;
-    open_buffers(uring);
+    if (receive->request.kind == COIL__REQUEST_DATAGRAMS)
+        open_datagram_buffers(uring);
+    else
+        open_buffers(uring);
     coil__uring_start(uring, &receive->request);
 }
 
@@ -57,7 +68,10 @@ static void uring_receive_stop(struct coil__engine *engine, struct coil__receive
 
 static void uring_lease_return(struct coil__engine *engine, struct coil__lease *lease)
 {
-    coil__uring_lease_return(&coil__uring_of(engine)->buffers, lease);
+    struct coil__uring *uring = coil__uring_of(engine);
+    const bool is_datagram = lease->group == COIL__URING_DATAGRAM_GROUP;
+
+    coil__uring_lease_return(is_datagram ? &uring->datagrams : &uring->buffers, lease);
 }
 
 static void uring_accept_start(struct coil__engine *engine, struct coil__accept *accept)
@@ -121,7 +135,8 @@ static void uring_close(struct coil__engine *engine)
         (void)coil__uring_reap(uring);
         (void)coil__uring_report(uring);
     }
-    coil__uring_buffers_close(uring);
+    coil__uring_buffers_close(uring, &uring->buffers);
+    coil__uring_buffers_close(uring, &uring->datagrams);
     coil__uring_tear_down(uring);
     (void)close(uring->wake_fd);
     coil__free(uring);

@@ -27,6 +27,9 @@ struct coil__uring_kernel {
 extern const struct coil__uring_kernel *coil__uring_kernel;
 
 enum {
+    COIL__URING_STREAM_GROUP = 0,
+    COIL__URING_DATAGRAM_GROUP = 1,
+
     COIL__URING_CANCEL = 1, /* user_data of cancels: no pointer, requests are aligned */
     COIL__URING_GENERATION_SHIFT = 48,
     COIL__URING_WHY_SIZE = 256,       /* of the caller's text, see engine.h */
@@ -50,7 +53,8 @@ enum coil__uring_ability {
     COIL__URING_CQSIZE = 1U << 12,
     COIL__URING_FILE_OPS = 1U << 13, /* operations that kernels from 5.11 need not have */
     COIL__URING_NOSIGNAL = 1U << 14, /* writes without SIGPIPE */
-    COIL__URING_ALL = (1U << 15) - 1,
+    COIL__URING_MULTISHOT_RECVMSG = 1U << 15,
+    COIL__URING_ALL = (1U << 16) - 1,
 };
 
 /* Where received bytes go (uring_buffers.c). */
@@ -60,6 +64,7 @@ struct coil__uring_buffers {
     size_t mapping_size;
     unsigned count;
     unsigned size;       /* bytes of one buffer */
+    uint8_t group;       /* the kernel's number of the ring */
     uint16_t mask;       /* count - 1 */
     uint16_t tail;       /* of the ring, with what was returned in this turn */
     uint16_t published;  /* of the ring, as the kernel knows it */
@@ -88,6 +93,7 @@ struct coil__uring {
     struct coil__list starved;   /* FINISHED with -ENOBUFS */
 
     struct coil__uring_buffers buffers;
+    struct coil__uring_buffers datagrams; /* each holds the largest datagram there is */
 
     struct coil__op wake_op; /* always with the kernel: reads wake_fd */
     uint64_t wake_value;
@@ -173,12 +179,13 @@ void coil__uring_prove_write(struct coil__uring *uring);
 
 /* The kernel turned out not to have `what` after all. */
 void coil__uring_drop_ability(struct coil__uring *uring, enum coil__uring_ability what);
+void coil__uring_drop_datagrams(struct coil__uring *uring);
 
 /* ---- uring_buffers.c ---- */
 
 /* Maps the shared buffers and tells the kernel. */
-int coil__uring_buffers_open(struct coil__uring *uring);
-void coil__uring_buffers_close(struct coil__uring *uring);
+int coil__uring_buffers_open(struct coil__uring *uring, struct coil__uring_buffers *buffers);
+void coil__uring_buffers_close(struct coil__uring *uring, struct coil__uring_buffers *buffers);
 
 /* A lease of its own for a receive that cannot have shared ones, or NULL. */
 struct coil__lease *coil__uring_private_lease(struct coil__uring_buffers *buffers);

@@ -12,6 +12,9 @@
  * small messages touch nothing but first lines. Untouched buffers cost address space only; the
  * whole is mapped at the first receive, so programs without sockets do not pay at all.
  *
+ * Datagrams have a second ring, whose buffers hold the largest one there can be: what does not fit
+ * would be lost. They take their addresses, not their memory, from the start.
+ *
  * A kernel without buffer rings or multishot receive gets one private lease per waiting receive
  * instead. They come from the allocator and a short list of recycled ones.
  *
@@ -27,7 +30,6 @@
 #include "base/assert.h"
 
 enum {
-    BUFFER_GROUP = 0,
     COLOUR = 64,             /* bytes by which one buffer is shifted against the last */
     PAGE = 4096,             /* only the start of the mapping must be page aligned */
     PRIVATE_FREE_MAX = 64,   /* recycled private leases: 1 MiB of the default size */
@@ -53,21 +55,21 @@ static void offer(struct coil__uring_buffers *buffers, const struct coil__lease 
     buffers->tail++;
 }
 
-static int register_ring(const struct coil__uring *uring, void *memory)
+static int register_ring(const struct coil__uring *uring, const struct coil__uring_buffers *buffers,
+                         void *memory)
 {
     struct io_uring_buf_reg registration = {
         .ring_addr = (uint64_t)(uintptr_t)memory,
-        .ring_entries = uring->buffers.count,
-        .bgid = BUFFER_GROUP,
+        .ring_entries = buffers->count,
+        .bgid = buffers->group,
     };
 
     return coil__uring_kernel->register_(uring->ring.ring_fd, IORING_REGISTER_PBUF_RING,
                                          &registration, 1);
 }
 
-int coil__uring_buffers_open(struct coil__uring *uring)
+int coil__uring_buffers_open(struct coil__uring *uring, struct coil__uring_buffers *buffers)
 {
-    struct coil__uring_buffers *buffers = &uring->buffers;
     const size_t stride = (size_t)buffers->size + COLOUR;
     const size_t leases_at = round_up(buffers->count * sizeof(struct io_uring_buf), COLOUR);
     const size_t data_at = round_up(leases_at + buffers->count * sizeof(struct coil__lease), PAGE);
@@ -79,7 +81,7 @@ int coil__uring_buffers_open(struct coil__uring *uring)
         return -ENOMEM;
     /* A huge page would make 2 MiB resident for the first 64 bytes received. */
     (void)madvise(memory, mapping_size, MADV_NOHUGEPAGE);
-    error = register_ring(uring, memory);
+    error = register_ring(uring, buffers, memory);
     if (error < 0) {
         coil__unmap(memory, mapping_size);
         return error;
@@ -96,6 +98,7 @@ int coil__uring_buffers_open(struct coil__uring *uring)
         lease->capacity = buffers->size;
         lease->id = (uint16_t)i;
         lease->is_shared = true;
+        lease->group = buffers->group;
         offer(buffers, lease);
     }
     coil__uring_buffers_publish(buffers);
@@ -150,10 +153,9 @@ void coil__uring_lease_return(struct coil__uring_buffers *buffers, struct coil__
         return_private(buffers, lease);
 }
 
-void coil__uring_buffers_close(struct coil__uring *uring)
+void coil__uring_buffers_close(struct coil__uring *uring, struct coil__uring_buffers *buffers)
 {
-    struct coil__uring_buffers *buffers = &uring->buffers;
-    struct io_uring_buf_reg registration = {.bgid = BUFFER_GROUP};
+    struct io_uring_buf_reg registration = {.bgid = buffers->group};
 
     COIL_ASSERT(buffers->held_count == 0 && "all leases were returned before the engine closes");
     while (buffers->private_free) {

@@ -127,6 +127,44 @@ static void complete_receive(struct coil__uring *uring, struct coil__receive *re
     receive->event(receive, lease, cqe->res, more);
 }
 
+/* ---- Datagrams ---- */
+
+/* An empty datagram ends the order like any other reason may. */
+static void complete_datagrams(struct coil__uring *uring, struct coil__receive *receive,
+                               const struct io_uring_cqe *cqe)
+{
+    const bool more = (cqe->flags & IORING_CQE_F_MORE) != 0;
+    struct coil__lease *lease = NULL;
+    int result = cqe->res;
+
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        lease = coil__uring_lease_take(&uring->datagrams, cqe->flags >> IORING_CQE_BUFFER_SHIFT,
+                                       result > 0 ? (unsigned)result : 0);
+    if (COIL_UNLIKELY(result < (int)sizeof(struct coil__datagram))) {
+        if (lease)
+            coil__uring_lease_return(&uring->datagrams, lease);
+        if (more) {
+            uring->silent_count++;
+            return;
+        }
+        if (result == -EINVAL) {
+            /* This kernel knows it one-shot only, as the caller will find. */
+            coil__uring_drop_datagrams(uring);
+            result = -ENOBUFS;
+        }
+        end_receive(uring, receive, result);
+        return;
+    }
+    if (COIL_UNLIKELY(!more)) {
+        if (receive->request.state == COIL__REQUEST_ACTIVE)
+            uring->engine.stats.rearm_count++;
+        retire(uring, &receive->request);
+    }
+    COIL_ASSERT(lease && "a message comes in a buffer");
+    lease->start = sizeof(struct coil__datagram);
+    receive->event(receive, lease, result - (int)sizeof(struct coil__datagram), more);
+}
+
 /* ---- Accepting ---- */
 
 static void complete_accept(struct coil__uring *uring, struct coil__accept *accept,
@@ -185,6 +223,8 @@ static inline void complete(struct coil__uring *uring, const struct io_uring_cqe
     COIL_ASSERT(request->generation == data >> COIL__URING_GENERATION_SHIFT);
     if (request->kind == COIL__REQUEST_RECEIVE)
         complete_receive(uring, coil__receive_of(request), cqe);
+    else if (COIL_UNLIKELY(request->kind == COIL__REQUEST_DATAGRAMS))
+        complete_datagrams(uring, coil__receive_of(request), cqe);
     else if (COIL_UNLIKELY(request->kind == COIL__REQUEST_ACCEPT))
         complete_accept(uring, coil__accept_of(request), cqe);
     else
@@ -225,7 +265,9 @@ static unsigned report_list(struct coil__uring *uring, struct coil__list *finish
         const struct io_uring_cqe cqe = {.res = result};
 
         count++;
-        if (request->kind == COIL__REQUEST_RECEIVE) {
+        if (request->kind == COIL__REQUEST_DATAGRAMS) {
+            end_receive(uring, coil__receive_of(request), result);
+        } else if (request->kind == COIL__REQUEST_RECEIVE) {
             struct coil__receive *receive = coil__receive_of(request);
 
             if (receive->lease)

@@ -33,7 +33,10 @@ enum {
     CQ_DEFAULT = 4096,
     BUFFER_COUNT_DEFAULT = 512,
     BUFFER_SIZE_DEFAULT = 16 * 1024,
-    SQ_FLOOR = 32, /* ENOMEM does not shrink the rings below these */
+    DATAGRAM_COUNT_MAX = 256, /* 16 MiB of addresses; a page of memory each for most */
+    DATAGRAM_SIZE =
+        65536 + 128, /* the largest of UDP, its head, and another cache set than the last */
+    SQ_FLOOR = 32,   /* ENOMEM does not shrink the rings below these */
     CQ_FLOOR = 128,
     SIZE_MAX_ENTRIES = 32768, /* the kernel's own limit for SQ and buffers */
     MEMORY_WAIT_MS = 1000,
@@ -60,6 +63,7 @@ static const struct {
     {"defer_taskrun", COIL__URING_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN},
     {"single_issuer", COIL__URING_SINGLE_ISSUER, IORING_SETUP_SINGLE_ISSUER},
     {"multishot_recv", COIL__URING_MULTISHOT_RECV, 0},
+    {"multishot_recvmsg", COIL__URING_MULTISHOT_RECVMSG, 0},
     {"taskrun_flag", COIL__URING_TASKRUN_FLAG, IORING_SETUP_TASKRUN_FLAG},
     {"coop_taskrun", COIL__URING_COOP_TASKRUN, IORING_SETUP_COOP_TASKRUN},
     {"buffer_ring", COIL__URING_BUFFER_RING, 0},
@@ -194,7 +198,7 @@ static unsigned consistent(unsigned able)
     if (!(able & (COIL__URING_DEFER_TASKRUN | COIL__URING_COOP_TASKRUN)))
         able &= ~(unsigned)COIL__URING_TASKRUN_FLAG;
     if (!(able & COIL__URING_BUFFER_RING))
-        able &= ~(unsigned)COIL__URING_MULTISHOT_RECV;
+        able &= ~(unsigned)(COIL__URING_MULTISHOT_RECV | COIL__URING_MULTISHOT_RECVMSG);
     return able;
 }
 
@@ -403,6 +407,24 @@ void coil__uring_drop_ability(struct coil__uring *uring, enum coil__uring_abilit
     describe(uring);
 }
 
+void coil__uring_drop_datagrams(struct coil__uring *uring)
+{
+    coil__uring_drop_ability(uring, COIL__URING_MULTISHOT_RECVMSG);
+    uring->engine.has_datagrams = false;
+}
+
+static void size_buffers(struct coil__uring *uring, const struct coil__engine_options *sizes)
+{
+    uring->buffers.count = sizes->buffer_count;
+    uring->buffers.size = sizes->buffer_size;
+    uring->buffers.group = COIL__URING_STREAM_GROUP;
+    uring->datagrams.count =
+        sizes->buffer_count < DATAGRAM_COUNT_MAX ? sizes->buffer_count : DATAGRAM_COUNT_MAX;
+    uring->datagrams.size = DATAGRAM_SIZE;
+    uring->datagrams.group = COIL__URING_DATAGRAM_GROUP;
+    uring->engine.has_datagrams = coil__uring_can(uring, COIL__URING_MULTISHOT_RECVMSG);
+}
+
 int coil__uring_set_up(struct coil__uring *uring, const struct coil__engine_options *options,
                        char *ret_why)
 {
@@ -426,8 +448,7 @@ int coil__uring_set_up(struct coil__uring *uring, const struct coil__engine_opti
     if (result < 0)
         return result;
 
-    uring->buffers.count = sizes.buffer_count;
-    uring->buffers.size = sizes.buffer_size;
+    size_buffers(uring, &sizes);
     adopt_features(uring);
     register_fd(uring);
     describe(uring);

@@ -204,6 +204,7 @@ static void fill_op(struct io_uring_sqe *sqe, const struct coil__op *op)
         fill_name_op(sqe, op);
         return;
     case COIL__REQUEST_RECEIVE:
+    case COIL__REQUEST_DATAGRAMS:
     case COIL__REQUEST_ACCEPT:
         break;
     }
@@ -227,7 +228,23 @@ static void fill_receive(struct io_uring_sqe *sqe, const struct coil__receive *r
     io_uring_prep_rw(IORING_OP_RECV, sqe, receive->request.fd, NULL, 0, 0);
     sqe->ioprio = IORING_RECV_MULTISHOT;
     sqe->flags = IOSQE_BUFFER_SELECT;
-    sqe->buf_group = 0;
+    sqe->buf_group = COIL__URING_STREAM_GROUP;
+}
+
+/* The head of a lease, as the kernel lays it out for a message of this shape. */
+COIL_STATIC_ASSERT(offsetof(struct coil__datagram, address) == sizeof(struct io_uring_recvmsg_out),
+                   "the address follows the kernel's head");
+static const struct msghdr datagram_shape = {
+    .msg_namelen = sizeof((struct coil__datagram *)NULL)->address,
+};
+
+static void fill_datagrams(struct io_uring_sqe *sqe, const struct coil__receive *receive)
+{
+    io_uring_prep_rw(IORING_OP_RECVMSG, sqe, receive->request.fd, &datagram_shape, 1, 0);
+    sqe->msg_flags = MSG_TRUNC;
+    sqe->ioprio = IORING_RECV_MULTISHOT;
+    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->buf_group = COIL__URING_DATAGRAM_GROUP;
 }
 
 static void fill_accept(struct coil__uring *uring, struct io_uring_sqe *sqe,
@@ -264,19 +281,29 @@ static void finish(struct coil__request *request, struct coil__list *finished)
     coil__list_push_back(finished, &request->link);
 }
 
+/* Whether there is a buffer to be had, for a request that needs one. */
+static bool can_receive(struct coil__uring *uring, struct coil__request *request)
+{
+    if (request->kind == COIL__REQUEST_DATAGRAMS)
+        return coil__uring_can(uring, COIL__URING_MULTISHOT_RECVMSG);
+    return request->kind != COIL__REQUEST_RECEIVE ||
+           coil__uring_prepare_receive(uring, coil__receive_of(request));
+}
+
 /* Fills an entry for `request`, which is in no list, where there is room. */
 static void place(struct coil__uring *uring, struct coil__request *request)
 {
     struct io_uring_sqe *sqe;
 
-    if (request->kind == COIL__REQUEST_RECEIVE &&
-        !coil__uring_prepare_receive(uring, coil__receive_of(request))) {
+    if (!can_receive(uring, request)) {
         finish(request, &uring->starved);
         return;
     }
     sqe = take_entry(uring);
     if (request->kind == COIL__REQUEST_RECEIVE)
         fill_receive(sqe, coil__receive_of(request));
+    else if (request->kind == COIL__REQUEST_DATAGRAMS)
+        fill_datagrams(sqe, coil__receive_of(request));
     else if (request->kind == COIL__REQUEST_ACCEPT)
         fill_accept(uring, sqe, coil__accept_of(request));
     else

@@ -210,6 +210,7 @@ int coil__uring_wait(struct coil__engine *engine, int64_t deadline)
         if (COIL_UNLIKELY(has_finished(uring)))
             told_count += coil__uring_report(uring);
         coil__uring_buffers_publish(&uring->buffers);
+        coil__uring_buffers_publish(&uring->datagrams);
         error = coil__uring_hand_over(uring, told_count > 0 ? 0 : deadline);
         if (COIL_UNLIKELY(error < 0))
             return error;

@@ -256,22 +256,26 @@ static int send_directly(coil_stream *stream, struct progress *progress)
     return result;
 }
 
-/* For the one who holds the writer's place. */
-static int write_held(coil_stream *stream, const struct iovec *pieces, size_t count)
+/* The end of a write from the caller's memory. Returns `result`. */
+static int end_write(coil_stream *stream, const struct progress *progress, int result)
 {
-    struct progress progress = {.pieces = pieces, .piece_count = count};
-    int result;
-
-    account(stream, &progress, 0); /* skips empty pieces at the front */
-    result = send_directly(stream, &progress);
     /* An interruption, which can be tried again, is not the kernel's own -ETIMEDOUT. */
     if (result < 0 && result != coil__scope_due(stream->output.writer) && !stream->is_closing)
         stream->output.error = result;
-    else if (result < 0 && progress.taken > 0)
+    else if (result < 0 && progress->taken > 0)
         stream->output.error = -EPIPE; /* cut in the middle: nobody can go on from here */
     if (stream->output.error && !stream->output.flight)
         drop_chunk(stream);
     return result;
+}
+
+/* For the one who holds the writer's place. */
+static int write_held(coil_stream *stream, const struct iovec *pieces, size_t count)
+{
+    struct progress progress = {.pieces = pieces, .piece_count = count};
+
+    account(stream, &progress, 0); /* skips empty pieces at the front */
+    return end_write(stream, &progress, send_directly(stream, &progress));
 }
 
 static int write_large(coil_stream *stream, const struct iovec *pieces, size_t count)
@@ -280,6 +284,52 @@ static int write_large(coil_stream *stream, const struct iovec *pieces, size_t c
 
     hold(stream);
     result = write_held(stream, pieces, count);
+    release(stream);
+    return result;
+}
+
+/* Sends the first bytes of the caller with `control`; how many the kernel takes is up to it. */
+static int send_first(coil_stream *stream, struct progress *progress, void *control,
+                      size_t control_length)
+{
+    while (progress->taken == 0) {
+        struct msghdr message = {
+            .msg_iov = (struct iovec *)(uintptr_t)progress->pieces,
+            .msg_iovlen = 1,
+            .msg_control = control,
+            .msg_controllen = control_length,
+        };
+        ssize_t sent;
+
+        if (stream->is_closing)
+            return -EBADF;
+        sent = stream->ops->output_send(stream, &message);
+        if (sent >= 0)
+            account(stream, progress, (size_t)sent);
+        else if (sent != -EINTR && sent != -EAGAIN)
+            return (int)sent;
+    }
+    return 0;
+}
+
+int coil__output_send_with(coil_stream *stream, const void *data, size_t size, void *control,
+                           size_t control_length)
+{
+    const struct iovec piece = {(void *)(uintptr_t)data, size};
+    struct progress progress = {.pieces = &piece, .piece_count = 1};
+    int result = begin(stream);
+
+    if (result < 0)
+        return result;
+    hold(stream);
+    result = coil__output_drain(stream);
+    if (result == 0)
+        result = send_first(stream, &progress, control, control_length);
+    if (result == 0)
+        result = send_directly(stream, &progress);
+    /* These are about the control data: the stream is as it was. */
+    if (result != -EBADF && result != -EINVAL && result != -ETOOMANYREFS)
+        result = end_write(stream, &progress, result);
     release(stream);
     return result;
 }

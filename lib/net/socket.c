@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "net/stream.h"
+#include "net/unix.h"
 
 static void input_failed(coil_stream *stream, int result)
 {
@@ -71,6 +72,8 @@ static void private_done(struct coil__op *op)
     stream->is_starved = false;
     stream->private_chunk = NULL;
     if (op->result > 0) {
+        if (COIL_UNLIKELY(stream->fds != NULL))
+            coil__fds_collect(stream->fds, (size_t)op->result);
         chunk->end = (uint32_t)op->result;
         coil__input_deliver(stream, chunk);
     } else {
@@ -101,6 +104,11 @@ static int start_private(coil_stream *stream)
         return -ENOMEM;
     *op =
         coil__op_make(COIL__OP_RECV, stream->fd, stream->private_chunk->data, COIL__CHUNK_SIZE, 0);
+    if (COIL_UNLIKELY(stream->fds != NULL)) {
+        struct msghdr *message = coil__fds_message(stream->fds, stream->private_chunk);
+
+        *op = coil__op_make(COIL__OP_RECVMSG, stream->fd, message, 0, MSG_CMSG_CLOEXEC);
+    }
     op->done = private_done;
     coil__list_init(&op->request.link);
     stream->sched->engine->ops->submit(stream->sched->engine, op);
@@ -111,7 +119,7 @@ static int input_start(coil_stream *stream)
 {
     int result = 0;
 
-    stream->is_private = stream->is_starved;
+    stream->is_private = stream->is_starved || stream->fds;
     stream->is_stopping = false;
     if (COIL_UNLIKELY(stream->is_private))
         result = start_private(stream);
@@ -170,8 +178,10 @@ static void output_stop(coil_stream *stream)
 
 static ssize_t output_send(coil_stream *stream, struct msghdr *message)
 {
+    /* A kernel that continues a short send by itself may send control data twice. */
+    const uint32_t wait_all = message->msg_controllen > 0 ? 0 : MSG_WAITALL;
     struct coil__op op =
-        coil__op_make(COIL__OP_SENDMSG, stream->fd, message, 0, MSG_WAITALL | MSG_NOSIGNAL);
+        coil__op_make(COIL__OP_SENDMSG, stream->fd, message, 0, wait_all | MSG_NOSIGNAL);
     int result;
 
     stream->direct = &op;
@@ -187,6 +197,7 @@ static int output_end(coil_stream *stream)
 
 static void release(coil_stream *stream)
 {
+    coil__fds_free(stream->fds);
     (void)close(stream->fd); /* the descriptor is gone whatever close(2) says */
 }
 

@@ -6,6 +6,7 @@
  *   sendfile.c writing what is in a file
  *   stream.c   making and closing
  *   socket.c   the transport of sockets: engine requests, and what to do when buffers run out
+ *   unix.c     descriptors that come with the bytes of unix sockets
  *   pipe.c     the transport of pipes, terminals and files
  *   stdio.c    the streams of standard input, output and error
  *
@@ -54,6 +55,7 @@ enum {
 };
 
 struct coil__server;
+struct coil__fds;
 
 struct coil__stream_ops {
     const char *name;
@@ -150,6 +152,7 @@ struct coil_stream {
         struct coil__op private;
     } receive;
     struct coil__lease *private_chunk;
+    struct coil__fds *fds; /* unix.c: of a stream that wants descriptors, else NULL */
     struct coil__op send;
 
     size_t linger_bytes;
@@ -314,6 +317,11 @@ void coil__output_leave(coil_stream *stream);
 
 /* Parks until the chunk is gone. Returns 0, the output's error, or an interruption. */
 int coil__output_drain(coil_stream *stream);
+
+/* Sends what waits, then the caller's bytes, the first of them with `control` data. Parks. As a
+ * large write in everything else. */
+int coil__output_send_with(coil_stream *stream, const void *data, size_t size, void *control,
+                           size_t control_length);
 
 /* Drops what waits (nothing is in flight). */
 void coil__output_clear(coil_stream *stream);

@@ -35,7 +35,18 @@ int coil__udp_enter(coil_udp *udp)
 void coil__udp_leave(coil_udp *udp)
 {
     COIL_ASSERT(udp->guest_count > 0);
-    if (--udp->guest_count > 0 || !udp->closer)
+    udp->guest_count--;
+    coil__udp_settle(udp);
+}
+
+static bool is_in_use(const coil_udp *udp)
+{
+    return udp->guest_count > 0 || udp->order.is_active;
+}
+
+void coil__udp_settle(coil_udp *udp)
+{
+    if (is_in_use(udp) || !udp->closer)
         return;
     coil__wake(udp->closer, 0);
     udp->closer = NULL;
@@ -55,8 +66,7 @@ void coil__udp_give_turn(struct coil__udp_turn *turn)
     turn->is_taken = coil__waitq_wake_one(&turn->waiters, 0);
 }
 
-/* Why the fiber that has `turn` must not wait any more: 0, -EBADF or -ESHUTDOWN. */
-static int why_over(const coil_udp *udp, const struct coil__udp_turn *turn)
+int coil__udp_why_over(const coil_udp *udp, const struct coil__udp_turn *turn)
 {
     if (udp->is_closing)
         return -EBADF;
@@ -68,15 +78,15 @@ int coil__udp_run(coil_udp *udp, struct coil__udp_turn *turn, const struct coil_
 {
     for (;;) {
         struct coil__op copy = *op;
-        int result = why_over(udp, turn);
+        int result = coil__udp_why_over(udp, turn);
 
         if (result < 0)
             return result;
         turn->op = &copy;
         result = coil__op_run_begun(&copy, name);
         turn->op = NULL;
-        if (result == -ECANCELED && why_over(udp, turn) < 0)
-            return why_over(udp, turn);
+        if (result == -ECANCELED && coil__udp_why_over(udp, turn) < 0)
+            return coil__udp_why_over(udp, turn);
         if (result != -EINTR && result != -EAGAIN)
             return result;
     }
@@ -100,6 +110,7 @@ static int make(int fd, int family, coil_udp **ret_udp)
     *udp = (coil_udp){.sched = coil__sched(), .fd = fd, .family = family};
     coil__waitq_init(&udp->receiving.waiters);
     coil__waitq_init(&udp->sending.waiters);
+    coil__udp_order_init(udp);
     *ret_udp = udp;
     return 0;
 }
@@ -176,30 +187,32 @@ static int connect_to(coil_udp *udp, const coil_address *peer)
     return 0;
 }
 
+/* Opens a socket that is not bound: the kernel gives it an address when it is connected. */
+static int open_anywhere(int family, const coil_udp_options *options, coil_udp **ret_udp)
+{
+    const int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int result;
+
+    if (fd < 0)
+        return -errno;
+    result = coil__udp_set_options(fd, family, options);
+    if (result == 0)
+        result = make(fd, family, ret_udp);
+    if (result < 0)
+        (void)close(fd);
+    return result;
+}
+
 static int open_to(const coil_address *peer, const char *local, const coil_udp_options *options,
                    coil_udp **ret_udp)
 {
-    coil_address any = {.length = sizeof(sa_family_t)};
-    coil_udp *udp;
-    int result;
+    coil_udp *udp = NULL;
+    int result = local ? coil_udp_open(local, options, &udp)
+                       : open_anywhere(peer->storage.ss_family, options, &udp);
 
-    if (local) {
-        result = coil_udp_open(local, options, &udp);
-    } else {
-        any.storage.ss_family = peer->storage.ss_family;
-        result = coil__addr_socket(&any, "", SOCK_DGRAM);
-        if (result < 0)
-            return result;
-        const int fd = result;
-
-        result = coil__udp_set_options(fd, any.storage.ss_family, options);
-        if (result == 0)
-            result = make(fd, any.storage.ss_family, &udp);
-        if (result < 0)
-            (void)close(fd);
-    }
     if (result < 0)
         return result;
+    COIL_ASSERT(udp && "has been opened");
     result = connect_to(udp, peer);
     if (result < 0)
         coil_udp_close(udp);
@@ -267,7 +280,7 @@ static int check_socket(int fd, int *ret_family)
 
 int coil_udp_adopt(int fd, coil_udp **ret_udp)
 {
-    int family;
+    int family = AF_UNSPEC;
     int result = check_socket(fd, &family);
 
     if (result == 0)
@@ -283,6 +296,7 @@ void coil__udp_stop(coil_udp *udp)
 {
     udp->is_stopped = true;
     end_turn(&udp->receiving, -ESHUTDOWN);
+    coil__udp_order_stop(udp);
 }
 
 void coil_udp_close(coil_udp *udp)
@@ -296,11 +310,13 @@ void coil_udp_close(coil_udp *udp)
     udp->is_closing = true;
     end_turn(&udp->receiving, -EBADF);
     end_turn(&udp->sending, -EBADF);
-    if (udp->guest_count > 0) {
+    coil__udp_order_stop(udp);
+    if (is_in_use(udp)) {
         udp->closer = coil__self();
         (void)coil__park("close", udp, NULL);
     }
-    COIL_ASSERT(udp->guest_count == 0 && "nobody comes in after is_closing");
+    COIL_ASSERT(!is_in_use(udp) && "nobody comes in after is_closing");
+    coil__udp_order_clear(udp);
 
     path = coil__addr_unix_path(&udp->addr);
     if (path && !udp->keep_unix)

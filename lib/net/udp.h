@@ -31,8 +31,21 @@ struct coil__udp_turn {
     bool is_taken;
 };
 
+/* Datagrams that the engine delivers by itself. */
+struct coil__udp_order {
+    struct coil__receive receive;
+    struct coil__lease *first; /* delivered, not received by anybody yet; oldest first */
+    struct coil__lease *last;
+    unsigned lease_count;
+    struct coil__tcb *waiter; /* parked until something is delivered, or the order has ended */
+    bool is_active;           /* the order is with the engine */
+    bool is_stopping;         /* and has been asked to end */
+    bool is_starved;          /* the shared buffers ran out: the next receive is by itself */
+};
+
 struct coil_udp {
     struct coil__sched *sched;
+    struct coil__udp_order order;
     struct coil__udp_turn receiving;
     struct coil__udp_turn sending;
     size_t guest_count;
@@ -52,6 +65,9 @@ struct coil_udp {
 /* Begins a call that may park. Returns 0, and the fiber is a guest until it leaves; or an error. */
 int coil__udp_enter(coil_udp *udp);
 void coil__udp_leave(coil_udp *udp);
+
+/* Why the fiber that has `turn` must not wait any more: 0, -EBADF or -ESHUTDOWN. */
+int coil__udp_why_over(const coil_udp *udp, const struct coil__udp_turn *turn);
 
 /* Takes a turn, after waiting for it if need be. Returns 0, or an error without it. */
 int coil__udp_take_turn(coil_udp *udp, struct coil__udp_turn *turn, const char *name);
@@ -74,6 +90,28 @@ static inline const coil_address *coil__udp_address_to(const coil_udp *udp, cons
 
 /* Ends receiving for good: who waits, and who comes, gets -ESHUTDOWN. */
 void coil__udp_stop(coil_udp *udp);
+
+/* Wakes the closer if nothing is left to wait for. */
+void coil__udp_settle(coil_udp *udp);
+
+/* ---- udp_receive.c ---- */
+
+/* Makes the socket's order; nothing is delivered before the first receive. */
+void coil__udp_order_init(coil_udp *udp);
+
+/* Asks for the order's end, and has its waiter look again. */
+void coil__udp_order_stop(coil_udp *udp);
+
+/* Drops what was delivered. */
+void coil__udp_order_clear(coil_udp *udp);
+
+/* Receives into `message`, whose control data may bring descriptors: a unix socket's. Returns the
+ * datagram's full length. */
+int coil__udp_receive_message(coil_udp *udp, struct msghdr *message);
+
+/* ---- udp_send.c ---- */
+
+int coil__udp_send_message(coil_udp *udp, struct msghdr *message);
 
 /* ---- udp_options.c ---- */
 

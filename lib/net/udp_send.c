@@ -74,7 +74,7 @@ static int send_message(coil_udp *udp, struct msghdr *message)
     return result < 0 ? result : 0;
 }
 
-static int enter_and_send(coil_udp *udp, struct msghdr *message)
+int coil__udp_send_message(coil_udp *udp, struct msghdr *message)
 {
     int result = coil__udp_enter(udp);
 
@@ -92,7 +92,7 @@ int coil_udp_send(coil_udp *udp, const void *data, size_t size, const coil_addre
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
 
     set_address(&message, coil__udp_address_to(udp, to, &room));
-    return enter_and_send(udp, &message);
+    return coil__udp_send_message(udp, &message);
 }
 
 int coil_udp_try_send(coil_udp *udp, const void *data, size_t size, const coil_address *to)
@@ -137,7 +137,7 @@ int coil_udp_send_segments(coil_udp *udp, const void *data, size_t size, size_t 
         message.msg_controllen = 0;
     memcpy(CMSG_DATA(&control.header), &segment_size, sizeof segment_size);
     set_address(&message, coil__udp_address_to(udp, to, &room));
-    return enter_and_send(udp, &message);
+    return coil__udp_send_message(udp, &message);
 }
 
 /* ---- Batches ---- */

@@ -40,7 +40,8 @@ static void inspect_entries(const struct coil__uring *uring)
         if (sqe->opcode == IORING_OP_ASYNC_CANCEL && fault.cancel_position == 0)
             fault.cancel_position = fault.entry_count;
         if (fault.is_without_multishot && sqe->ioprio &&
-            (sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_ACCEPT))
+            (sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG ||
+             sqe->opcode == IORING_OP_ACCEPT))
             sqe->ioprio = 0x8000; /* an unknown flag */
     }
 }

@@ -33,6 +33,7 @@ static const struct {
     {"registered_fd", 0},
     {"multishot_accept", 0},
     {"multishot_recv", 0},
+    {"multishot_recvmsg", 0},
     {"buffer_ring", 0},
     {"abs_timer", 0},
     {"no_iowait", 0},

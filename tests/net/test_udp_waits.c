@@ -26,8 +26,8 @@ FIBER_TEST(udp_waits, several_receivers_are_served_in_the_order_of_their_arrival
         receivers[i] = (struct receiver){.udp = b, .order = &order};
         fibers[i] = spawn_until_parked(receive_once, &receivers[i]);
     }
-    for (char c = 'a'; c < 'a' + FIBERS; c++)
-        cr_assert_eq(coil_udp_send(a, &c, 1, NULL), 0);
+    for (int i = 0; i < FIBERS; i++)
+        cr_assert_eq(coil_udp_send(a, &"abcde"[i], 1, NULL), 0);
 
     for (unsigned i = 0; i < FIBERS; i++) {
         cr_assert_eq(join_and_drop(fibers[i]), 0);
@@ -266,13 +266,14 @@ FIBER_TEST(udp_waits, a_batch_takes_what_is_there_up_to_its_size)
 
     udp_pair(&a, &b);
     from = address_of(a);
-    for (char c = 0; c < 40; c++)
-        cr_assert_eq(coil_udp_send(a, &c, 1, NULL), 0);
+    for (int i = 0; i < 40; i++)
+        cr_assert_eq(coil_udp_send(a, &(char){(char)i}, 1, NULL), 0);
     for (int i = 0; i < MANY; i++)
         items[i] = (coil_datagram){.data = &bytes[i], .size = 1};
 
-    cr_assert_eq(coil_udp_recv_batch(b, items, 3), 3, "no more than asked for");
-    while (seen < 3) {
+    count = coil_udp_recv_batch(b, items, 3);
+    cr_assert(count > 0 && count <= 3, "no more than asked for");
+    while (seen < count) {
         cr_assert_eq(items[seen].length, 1);
         cr_assert_eq(bytes[seen], seen);
         cr_assert(coil_address_equal(&items[seen].address, &from));
@@ -320,6 +321,7 @@ FIBER_TEST(udp_waits, a_batch_waits_for_its_first_datagram_only)
 
 FIBER_TEST(udp_waits, each_datagram_of_a_batch_says_if_it_was_cut)
 {
+    static const size_t lengths[3] = {1, 5, 2};
     char bytes[3][2];
     coil_datagram items[3];
     coil_udp *a;
@@ -337,8 +339,9 @@ FIBER_TEST(udp_waits, each_datagram_of_a_batch_says_if_it_was_cut)
             items[i] = (coil_datagram){.data = bytes[i], .size = 2};
         more = coil_udp_recv_batch(b, items, 3);
         cr_assert_gt(more, 0);
+        cr_assert_leq(count + more, 3);
         for (ssize_t i = 0; i < more; i++)
-            cr_assert_eq(items[i].length, ((size_t[]){1, 5, 2})[count + i]);
+            cr_assert_eq(items[i].length, lengths[count + i]);
         count += more;
     }
     coil_udp_close(a);

@@ -23,13 +23,15 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "support/poll_datagrams.h"
 #include "support/poll_files.h"
 
 enum {
     BUFFER_COUNT = 8,
     BUFFER_SIZE = 4096,
     WHY_SIZE = 256,
-    CONNECTING = 1, /* in `generation`: connect(2) was called and is under way */
+    DATAGRAMS_MAX = 4, /* held at a time, then the buffers are out */
+    CONNECTING = 1,    /* in `generation`: connect(2) was called and is under way */
 };
 
 struct poll_engine {
@@ -39,6 +41,7 @@ struct poll_engine {
     size_t fds_size;
     struct coil__lease *leases;
     struct coil__lease *free_lease;
+    unsigned datagram_count; /* held by somebody */
     char *memory;
     int wake_fd;
     atomic_bool is_woken;
@@ -85,6 +88,7 @@ static short poll_events(struct coil__request *request)
     case COIL__OP_MKDIRAT:
     case COIL__OP_UNLINKAT:
     case COIL__REQUEST_RECEIVE:
+    case COIL__REQUEST_DATAGRAMS:
     case COIL__REQUEST_ACCEPT:
         break;
     }
@@ -174,6 +178,7 @@ static int try_op(struct coil__op *op)
     case COIL__OP_UNLINKAT:
         return coil__poll_file_op(op);
     case COIL__REQUEST_RECEIVE:
+    case COIL__REQUEST_DATAGRAMS:
     case COIL__REQUEST_ACCEPT:
         break;
     }
@@ -249,6 +254,35 @@ static bool advance_receive(struct poll_engine *self, struct coil__receive *rece
     return true;
 }
 
+static bool advance_datagrams(struct poll_engine *self, struct coil__receive *receive)
+{
+    struct coil__lease *lease = NULL;
+    int result = -ENOBUFS;
+
+    if (receive->request.state == COIL__REQUEST_CANCELLED) {
+        end_receive(self, receive, -ECANCELED);
+        return true;
+    }
+    if (readiness(&receive->request) == 0) {
+        keep(self, &receive->request);
+        return false;
+    }
+    if (self->datagram_count < DATAGRAMS_MAX)
+        result = coil__poll_datagram(receive->request.fd, &lease);
+    if (result >= 0) {
+        self->datagram_count++;
+        keep(self, &receive->request);
+        receive->event(receive, lease, result, true);
+        return true;
+    }
+    if (result == -EAGAIN || result == -EINTR) {
+        keep(self, &receive->request);
+        return false;
+    }
+    end_receive(self, receive, result);
+    return true;
+}
+
 static bool advance_accept(struct poll_engine *self, struct coil__accept *accept)
 {
     bool more = !accept->once;
@@ -275,6 +309,8 @@ static bool advance(struct poll_engine *self, struct coil__request *request)
 {
     if (request->kind == COIL__REQUEST_RECEIVE)
         return advance_receive(self, container_of(request, struct coil__receive, request));
+    if (request->kind == COIL__REQUEST_DATAGRAMS)
+        return advance_datagrams(self, container_of(request, struct coil__receive, request));
     if (request->kind == COIL__REQUEST_ACCEPT)
         return advance_accept(self, container_of(request, struct coil__accept, request));
     return advance_op(self, container_of(request, struct coil__op, request));
@@ -413,6 +449,11 @@ static void poll_engine_lease_return(struct coil__engine *engine, struct coil__l
     struct poll_engine *self = poll_engine_of(engine);
 
     COIL_ASSERT(lease->is_shared);
+    if (lease->group == COIL__POLL_DATAGRAM_GROUP) {
+        self->datagram_count--;
+        coil__free(lease);
+        return;
+    }
     lease->next = self->free_lease;
     self->free_lease = lease;
 }
@@ -496,6 +537,7 @@ int coil__poll_engine_open(const struct coil__engine_options *options,
         goto fail;
     }
     self->engine.ops = &poll_engine_ops;
+    self->engine.has_datagrams = true;
     coil__list_init(&self->pending);
     (void)snprintf(self->description, sizeof self->description, "poll, buffers %u x %u bytes",
                    count, size);
