@@ -327,8 +327,8 @@ int coil__output_send_with(coil_stream *stream, const void *data, size_t size, v
         result = send_first(stream, &progress, control, control_length);
     if (result == 0)
         result = send_directly(stream, &progress);
-    /* These are about the control data: the stream is as it was. */
-    if (result != -EBADF && result != -EINVAL && result != -ETOOMANYREFS)
+    /* These are about the control data, when nothing has gone: the stream is as it was. */
+    if (progress.taken > 0 || (result != -EBADF && result != -EINVAL && result != -ETOOMANYREFS))
         result = end_write(stream, &progress, result);
     release(stream);
     return result;
