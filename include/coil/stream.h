@@ -161,6 +161,18 @@ COIL_API COIL_MUST_CHECK int coil_pipe(coil_stream **ret_reader, coil_stream **r
 COIL_API COIL_MUST_CHECK int coil_connect(const char *address, const char *local,
                                           coil_stream **ret_stream);
 
+/** Moves @p stream to core @p core (coil/core.h), where a fiber runs @p handler(stream, @p arg) and
+ *  closes it afterwards. Bytes that were not read and bytes that were not sent move with it, also
+ *  those under way: nothing is lost while the peer goes on sending. Other fibers inside a call on
+ *  it leave with -EBADF. Parks until the fiber is made, which nothing interrupts.
+ *
+ *  @p stream is gone, also after a failure, which closes it. Not for a stream that coil_serve() or
+ *  a move has handed to a handler: its caller closes that. Returns 0; -EINVAL when there is no such
+ *  core; -EOPNOTSUPP for what is no socket; -ENOMEM; or what coil_on() returns. */
+COIL_API COIL_MUST_CHECK int coil_stream_move(coil_stream *stream, unsigned core,
+                                              int (*handler)(coil_stream *stream, void *arg),
+                                              void *arg);
+
 /** Stores the peer's address as text, in the form that coil_connect() takes ("unix:" when it has no
  *  name). COIL_ADDRESS_SIZE bytes always suffice. Never parks.
  *  Returns the length; -ENOBUFS when @p size is too small; -ENOTCONN. */

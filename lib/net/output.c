@@ -49,7 +49,7 @@ static COIL_COLD void end_flight(coil_stream *stream, int result)
 
     if (result > 0)
         chunk->start += (uint32_t)result;
-    else if (result != -EINTR && result != -EAGAIN)
+    else if (result != -EINTR && result != -EAGAIN && result != -ECANCELED)
         output->error = result == 0 ? -EPIPE : result;
 
     if (chunk->start == chunk->end || output->error)

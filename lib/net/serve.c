@@ -199,6 +199,7 @@ static int start_connection(struct coil__server *server, coil_stream *stream)
     const void *spawn_site = (const char *)(uintptr_t)server->handler + 1;
 
     stream->server = server;
+    stream->is_lent = true;
     for (;;) {
         int result =
             coil__fiber_spawn(server->listener->sched, run_connection, stream, spawn_site, NULL);

@@ -248,36 +248,55 @@ static void linger(coil_stream *stream)
     (void)coil_scope_leave(&scope);
 }
 
-int coil_close(coil_stream *stream)
+/* The fibers inside leave with -EBADF; nobody comes in after them. */
+static void take_places(coil_stream *stream)
 {
-    int result;
-
-    if (!stream)
-        return 0;
     COIL_ASSERT(!stream->is_closing && "closed once, by its owner");
-
-    /* The fibers inside leave with -EBADF; nobody comes in after them. */
     stream->is_closing = true;
     evict_guests(stream);
     stream->input.reader = coil__self();
     stream->output.writer = coil__self();
+}
 
-    result = send_rest(stream);
-    if (result == 0 && stream->linger_bytes > 0 && is_peer_open(stream))
-        linger(stream);
-
+/* What the transport has under way is given up, and what it still reports is kept. */
+static void stop_transport(coil_stream *stream)
+{
     stream->is_aborted = true;
     if (stream->output.flight)
         stream->ops->output_stop(stream);
     if (stream->input.is_active)
         stream->ops->input_stop(stream);
     wait_while_busy(stream);
+}
 
+int coil_close(coil_stream *stream)
+{
+    int result;
+
+    if (!stream)
+        return 0;
+    take_places(stream);
+    result = send_rest(stream);
+    if (result == 0 && stream->linger_bytes > 0 && is_peer_open(stream))
+        linger(stream);
+
+    stop_transport(stream);
     stream->ops->release(stream); /* may still look at what nobody has read */
+    coil__stream_forget(stream);
+    return result;
+}
+
+void coil__stream_detach(coil_stream *stream)
+{
+    take_places(stream);
+    stop_transport(stream);
+}
+
+void coil__stream_forget(coil_stream *stream)
+{
     coil__input_clear(stream);
     coil__output_clear(stream);
     coil__slab_put(&stream->net->streams, stream);
-    return result;
 }
 
 void coil_stream_linger(coil_stream *stream, coil_time timeout, size_t bytes)

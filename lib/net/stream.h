@@ -134,6 +134,7 @@ struct coil_stream {
     bool is_aborted;         /* what the transport has under way is being given up */
     bool is_idle;            /* between two messages (coil_stream_idle) */
     bool is_draining;        /* idle reads end (graceful stop) */
+    bool is_lent;            /* to a handler: whoever called that closes it */
 
     /* socket.c */
     bool is_starved;  /* shared buffers ran out: the next receive is a private one */
@@ -189,6 +190,11 @@ coil_stream *coil__stream_new(struct coil__sched *sched, int fd);
 
 /* The pools of `sched`, or NULL. */
 struct coil__net *coil__net_of(struct coil__sched *sched);
+
+/* Ends what is under way as a close does, but sends nothing and closes nothing. Then: frees the
+ * stream, whatever it holds. */
+void coil__stream_detach(coil_stream *stream);
+void coil__stream_forget(coil_stream *stream);
 
 /* Ends idle reads from now on (graceful stop). */
 void coil__stream_drain(coil_stream *stream);
