@@ -54,6 +54,7 @@
 #include <coil/unix.h>
 #include <coil/url.h>
 #include <coil/waitgroup.h>
+#include <coil/watchdog.h>
 #include <coil/xchan.h>
 #include <coil/xsem.h>
 

@@ -9,20 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-
-enum {
-    SIGNAL_STACK_SIZE = 16384,
-};
+#include "core/signal_stack.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned user_count;
 static struct sigaction previous_segv;
 static struct sigaction previous_bus;
-
-/* One per thread that asked. Mapped: 16 KiB of thread-local storage would be taken from every
- * thread of the program, and are more than dlopen(3) has to give. */
-static _Thread_local void *signal_stack __attribute__((tls_model("initial-exec")));
 
 static void write_text(const char *text)
 {
@@ -99,17 +91,9 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
 
 void coil__overflow_report_begin(void)
 {
-    stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t present;
 
-    /* A thread that has an alternate stack (a sanitizer's, say) keeps it. */
-    if (sigaltstack(NULL, &present) == 0 && (present.ss_flags & SS_DISABLE)) {
-        signal_stack = coil__map(SIGNAL_STACK_SIZE);
-        stack.ss_sp = signal_stack;
-        if (signal_stack)
-            (void)sigaltstack(&stack, NULL);
-    }
+    coil__signal_stack_begin();
     (void)sigemptyset(&action.sa_mask);
     (void)pthread_mutex_lock(&lock);
     if (user_count++ == 0) {
@@ -121,17 +105,11 @@ void coil__overflow_report_begin(void)
 
 void coil__overflow_report_end(void)
 {
-    const stack_t none = {.ss_flags = SS_DISABLE};
-
     (void)pthread_mutex_lock(&lock);
     if (--user_count == 0) {
         (void)sigaction(SIGSEGV, &previous_segv, NULL);
         (void)sigaction(SIGBUS, &previous_bus, NULL);
     }
     (void)pthread_mutex_unlock(&lock);
-    if (signal_stack) {
-        (void)sigaltstack(&none, NULL);
-        coil__unmap(signal_stack, SIGNAL_STACK_SIZE);
-        signal_stack = NULL;
-    }
+    coil__signal_stack_end();
 }

@@ -66,6 +66,7 @@ struct coil__tcb {
     bool is_cancelled;
     bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
+    bool is_unwatched;      /* may run as long as it likes (coil/watchdog.h) */
     unsigned locks_held;    /* locks that only this fiber can unlock */
     uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */
@@ -104,6 +105,7 @@ enum coil__part {
     COIL__PART_OFFLOAD,
     COIL__PART_SIGNAL,
     COIL__PART_HTTP,
+    COIL__PART_WATCHDOG,
     COIL__PART_COUNT,
 };
 

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* The watchdog: who blocks is reported once, with its stack, and lives; who does not, or may, is
+ * not. Blockers spin until the report has come, so nothing depends on how fast the machine is; only
+ * what must not be reported needs time to pass.
+ */
+#include <coil/watchdog.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "support/fiber_test.h"
+
+enum {
+    FUNCTION_SIZE_MAX = 1024, /* of the blocker below */
+    FRAMES_KEPT = 64,
+};
+
+static const coil_time short_limit = COIL_MS(5);
+
+/* What the hook has seen; its thread fills this before it counts. */
+static struct seen {
+    uint64_t fiber_id;
+    char name[32];
+    coil_time ran;
+    coil_time ran_in_all;
+    const void *frames[FRAMES_KEPT];
+    size_t frame_count;
+    pthread_t thread;
+} seen;
+
+static _Atomic(int) began_count;
+static _Atomic(int) over_count;
+static _Atomic(int) pipe_fd = -1; /* gets a byte at each first report */
+
+static void remember(const coil_watchdog_report *report, void *arg)
+{
+    *(int *)arg += 1;
+    seen.thread = pthread_self();
+    if (report->is_over) {
+        seen.ran_in_all = report->ran;
+        atomic_fetch_add(&over_count, 1);
+        return;
+    }
+    seen.fiber_id = report->fiber_id;
+    (void)strncpy(seen.name, report->fiber_name, sizeof seen.name - 1);
+    seen.ran = report->ran;
+    for (size_t i = 0; i < report->frame_count && i < FRAMES_KEPT; i++)
+        seen.frames[i] = report->frames[i];
+    seen.frame_count = report->frame_count;
+    atomic_fetch_add(&began_count, 1);
+    if (atomic_load(&pipe_fd) >= 0)
+        cr_assert_eq(write(atomic_load(&pipe_fd), "x", 1), 1);
+}
+
+static int calls;
+
+static void start(coil_time limit)
+{
+    coil_watchdog_options options = COIL_WATCHDOG_OPTIONS_INIT;
+
+    options.limit = limit;
+    options.hook = remember;
+    options.arg = &calls;
+    cr_assert_eq(coil_watchdog_start(&options), 0);
+}
+
+__attribute__((noinline)) static int spin_until_reported(int count)
+{
+    int rounds = 0;
+
+    while (atomic_load(&began_count) < count)
+        rounds++;
+    return rounds;
+}
+
+static int block(void *arg)
+{
+    return spin_until_reported(*(int *)arg) >= 0 ? 5 : -1;
+}
+
+static void await_over(int count)
+{
+    while (atomic_load(&over_count) < count)
+        cr_assert_eq(coil_sleep(COIL_MS(1)), 0);
+}
+
+static void spin_for(coil_time duration)
+{
+    const int64_t begin = coil_now();
+
+    while (coil_now() - begin < duration)
+        continue;
+}
+
+static bool has_frame_in(const void *function)
+{
+    for (size_t i = 0; i < seen.frame_count; i++)
+        if ((uintptr_t)seen.frames[i] - (uintptr_t)function < FUNCTION_SIZE_MAX)
+            return true;
+    return false;
+}
+
+FIBER_TEST(watchdog, who_blocks_is_reported_once_with_its_stack_and_lives)
+{
+    coil_fiber *fiber;
+    int count = 1;
+
+    start(short_limit);
+    cr_assert_eq(coil_spawn(block, &count, &fiber), 0);
+    coil_fiber_name_set(fiber, "blocker");
+    cr_assert_eq(join_and_drop(fiber), 5, "it went on to its end");
+    await_over(1);
+    coil_watchdog_stop();
+
+    cr_assert_eq(seen.fiber_id, 2);
+    cr_assert_str_eq(seen.name, "blocker");
+    cr_assert_geq(seen.ran, short_limit);
+    cr_assert_geq(seen.ran_in_all, seen.ran);
+    cr_assert_eq(calls, 2);
+    cr_assert(has_frame_in((const void *)(uintptr_t)spin_until_reported));
+    cr_assert_leq((uintptr_t)seen.frames[0] - (uintptr_t)spin_until_reported, FUNCTION_SIZE_MAX,
+                  "the innermost frame is where it spins");
+    cr_assert_not(pthread_equal(seen.thread, pthread_self()));
+}
+
+FIBER_TEST(watchdog, the_next_incident_is_reported_again)
+{
+    start(short_limit);
+    for (int count = 1; count <= 3; count++) {
+        (void)spin_until_reported(count);
+        await_over(count);
+    }
+    coil_watchdog_stop();
+    cr_assert_eq(calls, 6);
+}
+
+static int yield_until(void *arg)
+{
+    const int64_t *end = arg;
+
+    while (coil_now() < *end)
+        coil_yield();
+    return 0;
+}
+
+/* A limit that no busy machine takes from a thread between two yields. */
+FIBER_TEST(watchdog, fibers_that_keep_the_loop_busy_but_yield_are_none)
+{
+    int64_t end = coil_now() + COIL_MS(1500);
+    coil_fiber *fibers[2];
+
+    start(COIL_MS(500));
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(coil_spawn(yield_until, &end, &fibers[i]), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(join_and_drop(fibers[i]), 0);
+    coil_watchdog_stop();
+    cr_assert_eq(calls, 0);
+}
+
+FIBER_TEST(watchdog, a_loop_that_sleeps_is_none)
+{
+    start(short_limit);
+    cr_assert_eq(coil_sleep(10 * short_limit), 0);
+    coil_watchdog_stop();
+    cr_assert_eq(calls, 0);
+}
+
+FIBER_TEST(watchdog, who_may_block_is_not_reported_until_it_may_no_more)
+{
+    start(short_limit);
+    cr_assert_not(coil_watchdog_ignore(true));
+    spin_for(10 * short_limit);
+    cr_assert(coil_watchdog_ignore(true), "regions nest");
+    cr_assert(coil_watchdog_ignore(true));
+    coil_yield();
+    coil_yield();
+    spin_for(10 * short_limit);
+    cr_assert_eq(atomic_load(&began_count), 0);
+
+    cr_assert(coil_watchdog_ignore(false));
+    (void)spin_until_reported(1);
+    await_over(1);
+    coil_watchdog_stop();
+}
+
+/* With a limit that no busy machine takes from a thread, and half of it. */
+FIBER_TEST(watchdog, time_in_which_it_might_block_does_not_count)
+{
+    start(COIL_MS(400));
+    (void)coil_watchdog_ignore(true);
+    spin_for(COIL_MS(900));
+    (void)coil_watchdog_ignore(false);
+    spin_for(COIL_MS(200));
+    coil_watchdog_stop();
+    cr_assert_eq(calls, 0);
+}
+
+/* ---- It does not disturb ---- */
+
+FIBER_TEST(watchdog, a_blocking_read_goes_on_and_errno_stays)
+{
+    char byte;
+    int fds[2];
+
+    cr_assert_eq(pipe(fds), 0);
+    atomic_store(&pipe_fd, fds[1]);
+    start(short_limit);
+    errno = EXDEV;
+    cr_assert_eq(read(fds[0], &byte, 1), 1, "no EINTR: the report itself is what it waits for");
+    (void)spin_until_reported(1);
+    cr_assert_eq(errno, EXDEV);
+    await_over(1);
+    coil_watchdog_stop();
+    atomic_store(&pipe_fd, -1);
+    cr_assert_eq(close(fds[0]) + close(fds[1]), 0);
+}
+
+FIBER_TEST(watchdog, the_signal_is_the_programs_again_afterwards)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    coil_watchdog_options options = COIL_WATCHDOG_OPTIONS_INIT;
+    struct sigaction after;
+
+    cr_assert_eq(sigaction(SIGUSR2, &ignore, NULL), 0);
+    options.signal_number = SIGUSR2;
+    cr_assert_eq(coil_watchdog_start(&options), 0);
+    cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
+    cr_assert_neq(after.sa_handler, SIG_IGN);
+    cr_assert_eq(raise(SIGUSR2), 0, "a signal that nobody asked for does nothing");
+    coil_watchdog_stop();
+    cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_IGN);
+}
+
+/* ---- The log ---- */
+
+static char logged[8192];
+static _Atomic(int) line_count;
+
+static void keep_line(coil_log_level level, const char *message, void *arg)
+{
+    (void)level;
+    (void)arg;
+    strncat(logged, message, sizeof logged - strlen(logged) - 2);
+    strncat(logged, "\n", 2);
+    if (strstr(message, "#1 ")) /* the report is under way: enough to go on */
+        atomic_fetch_add(&began_count, 1);
+    if (strstr(message, "' ran for "))
+        atomic_fetch_add(&over_count, 1);
+    atomic_fetch_add(&line_count, 1);
+}
+
+FIBER_TEST(watchdog, without_a_hook_it_goes_to_the_log)
+{
+    coil_watchdog_options options = COIL_WATCHDOG_OPTIONS_INIT;
+
+    options.limit = short_limit;
+    coil_log_set(keep_line, NULL);
+    cr_assert_eq(coil_watchdog_start(&options), 0);
+    (void)spin_until_reported(1);
+    await_over(1);
+    coil_watchdog_stop();
+    coil_log_set(NULL, NULL);
+    cr_assert_not_null(strstr(logged, "fiber 1 'main' blocks the loop: it has run for 0."));
+    cr_assert_not_null(strstr(logged, "\n  #0  "));
+    cr_assert_not_null(strstr(logged, "\nfiber 1 'main' ran for 0."), "%s", logged);
+}
+
+/* ---- Life ---- */
+
+FIBER_TEST(watchdog, there_is_one_per_run_and_it_ends_with_it)
+{
+    coil_watchdog_options options = COIL_WATCHDOG_OPTIONS_INIT;
+    coil_watchdog_options blank = {0};
+
+    coil_watchdog_stop();
+    cr_assert_eq(coil_watchdog_start(&blank), -EINVAL);
+    options.limit = COIL_US(999);
+    cr_assert_eq(coil_watchdog_start(&options), -EINVAL);
+    options.limit = 0;
+    options.signal_number = SIGKILL;
+    cr_assert_eq(coil_watchdog_start(&options), -EINVAL);
+    options.signal_number = 65;
+    cr_assert_eq(coil_watchdog_start(&options), -EINVAL);
+    cr_assert_eq(coil_watchdog_start(NULL), 0);
+    cr_assert_eq(coil_watchdog_start(NULL), -EBUSY);
+    coil_watchdog_stop();
+    cr_assert_eq(coil_watchdog_start(NULL), 0, "the end of the run stops it");
+}
+
+FIBER_TEST(watchdog, without_memory_there_is_none_and_nothing_is_left)
+{
+    struct sigaction after;
+
+    coil__alloc_fail_after(0);
+    cr_assert_eq(coil_watchdog_start(NULL), -ENOMEM);
+    coil__alloc_fail_after(1);
+    cr_assert_eq(coil_watchdog_start(NULL), 0, "without a stack of their own, handlers do as well");
+    coil__alloc_fail_after(-1);
+    coil_watchdog_stop();
+    cr_assert_eq(sigaction(SIGRTMAX - 1, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_DFL);
+}
