@@ -7,7 +7,7 @@
 #include "support/fiber_test.h"
 
 #include "base/alloc.h"
-#include "core/scope_calls.h"
+#include "core/scope_checks.h"
 
 static void burn(coil_time duration)
 {
@@ -26,103 +26,22 @@ static bool no_timer_is_armed(void)
 
 FIBER_TEST(scope, a_deadline_interrupts_every_parking_call_and_every_further_one)
 {
-    struct call_fixture fixture;
-
-    call_fixture_open(&fixture);
-    for (size_t i = 0; i < parking_call_count; i++) {
-        const struct parking_call *call = &parking_calls[i];
-        coil_scope scope;
-
-        coil_scope_enter(&scope, COIL_MS(1));
-        cr_assert_eq(call->wait(&fixture), -ETIMEDOUT, "%s", call->name);
-        for (size_t j = 0; j < parking_call_count; j++) {
-            cr_assert_eq(parking_calls[j].wait(&fixture), -ETIMEDOUT, "%s", call->name);
-            cr_assert_eq(parking_calls[j].succeed(&fixture), -ETIMEDOUT, "%s", call->name);
-        }
-        cr_assert(coil_scope_leave(&scope), "%s", call->name);
-        cr_assert_geq(call->succeed(&fixture), 0, "%s", call->name);
-    }
-    call_fixture_close(&fixture);
+    check_that_deadlines_interrupt_every_call();
 }
 
 FIBER_TEST(scope, zero_and_negative_timeouts_fail_every_call_at_once)
 {
-    static const coil_time timeouts[] = {0, -1, INT64_MIN};
-    struct call_fixture fixture;
-
-    call_fixture_open(&fixture);
-    for (size_t i = 0; i < parking_call_count; i++) {
-        for (size_t j = 0; j < 3; j++) {
-            const uint64_t turn = coil__sched_this->turn_count;
-            coil_scope scope;
-
-            coil_scope_enter(&scope, timeouts[j]);
-            cr_assert_eq(parking_calls[i].wait(&fixture), -ETIMEDOUT);
-            cr_assert_eq(parking_calls[i].succeed(&fixture), -ETIMEDOUT);
-            cr_assert(coil_scope_leave(&scope));
-            cr_assert_eq(coil__sched_this->turn_count, turn, "it parked");
-        }
-    }
-    call_fixture_close(&fixture);
-}
-
-struct cancelled_call {
-    const struct parking_call *call;
-    struct call_fixture *fixture;
-    int first;
-};
-
-static int wait_then_try_all(void *arg)
-{
-    struct cancelled_call *cancelled = arg;
-    int result = cancelled->call->wait(cancelled->fixture);
-
-    cancelled->first = result;
-    for (size_t i = 0; i < parking_call_count && result == -ECANCELED; i++) {
-        result = parking_calls[i].wait(cancelled->fixture);
-        if (result == -ECANCELED)
-            result = parking_calls[i].succeed(cancelled->fixture);
-    }
-    return result;
+    check_that_no_time_fails_every_call();
 }
 
 FIBER_TEST(scope, a_cancellation_interrupts_every_parking_call_and_every_further_one)
 {
-    struct call_fixture fixture;
-
-    call_fixture_open(&fixture);
-    for (size_t i = 0; i < parking_call_count; i++) {
-        struct cancelled_call cancelled = {.call = &parking_calls[i], .fixture = &fixture};
-        coil_fiber *fiber = spawn_until_parked(wait_then_try_all, &cancelled);
-
-        coil_cancel(fiber);
-        cr_assert_eq(join_and_drop(fiber), -ECANCELED, "%s", parking_calls[i].name);
-        cr_assert_eq(cancelled.first, -ECANCELED, "%s", parking_calls[i].name);
-    }
-    call_fixture_close(&fixture);
+    check_that_cancellations_interrupt_every_call();
 }
 
 FIBER_TEST(scope, a_shield_hides_cancellation_and_outer_deadlines_from_every_call)
 {
-    struct call_fixture fixture;
-    coil_scope outer;
-
-    call_fixture_open(&fixture);
-    coil_scope_enter(&outer, 0);
-    for (size_t i = 0; i < parking_call_count; i++) {
-        coil_scope shield;
-
-        coil_scope_enter_shield(&shield, COIL_NEVER);
-        cr_assert_geq(parking_calls[i].succeed(&fixture), 0, "%s", parking_calls[i].name);
-        cr_assert_not(coil_scope_leave(&shield));
-        cr_assert_eq(parking_calls[i].succeed(&fixture), -ETIMEDOUT);
-
-        coil_scope_enter_shield(&shield, COIL_MS(1));
-        cr_assert_eq(parking_calls[i].wait(&fixture), -ETIMEDOUT, "its own timeout works");
-        cr_assert(coil_scope_leave(&shield));
-    }
-    cr_assert(coil_scope_leave(&outer));
-    call_fixture_close(&fixture);
+    check_that_shields_hide_from_every_call();
 }
 
 /* ---- Leaving ---- */
