@@ -105,6 +105,34 @@ FIBER_TEST(sleep, a_delayed_fiber_starts_though_its_spawner_is_gone)
         cr_assert_eq(coil_sleep(COIL_US(100)), 0);
 }
 
+static int fail(void *arg)
+{
+    (void)arg;
+    return -EIO;
+}
+
+static void count_unhandled(const coil_fiber *fiber, int result, void *arg)
+{
+    (void)fiber;
+    cr_assert_eq(result, -EIO);
+    ++*(int *)arg;
+}
+
+FIBER_TEST(sleep, a_delayed_fiber_that_fails_is_reported_and_the_timers_after_it_fire)
+{
+    struct started started = {.at = 0};
+    int unhandled = 0;
+    coil_fiber *fiber;
+
+    coil_unhandled_set(count_unhandled, &unhandled);
+    cr_assert_eq(coil_spawn_after(COIL_US(100), fail, NULL, NULL), 0);
+    cr_assert_eq(coil_spawn_after(COIL_MS(1), note_start, &started, &fiber), 0);
+    cr_assert_eq(join_and_drop(fiber), RESULT);
+
+    cr_assert_eq(unhandled, 1);
+    cr_assert_eq(started.first_call, 0);
+}
+
 FIBER_TEST(sleep, thousands_that_are_cancelled_before_their_start_leave_nothing)
 {
     struct started started = {.at = 0};

@@ -319,10 +319,12 @@ static void open_datagrams(void)
 
 static void open_processes(void)
 {
-    static const char *const endless[] = {"sleep", "1000000", NULL};
+    static const char *const endless[] = {"cat", NULL}; /* ends with this program at the latest */
     static const char *const ended[] = {"true", NULL};
+    coil_process_options options = COIL_PROCESS_OPTIONS_INIT;
 
-    cr_assert_eq(coil_process_spawn(endless, NULL, &fixture.endless), 0);
+    options.in = COIL_PROCESS_PIPE;
+    cr_assert_eq(coil_process_spawn(endless, &options, &fixture.endless), 0);
     cr_assert_eq(coil_process_spawn(ended, NULL, &fixture.ended), 0);
     cr_assert_eq(coil_process_wait(fixture.ended, NULL), 0);
 }

@@ -109,6 +109,22 @@ FIBER_TEST(serve, one_place_serves_a_hundred_clients_one_after_the_other)
     cr_assert_eq(site.running_max, 1);
 }
 
+FIBER_TEST(serve, a_hundred_clients_get_through_a_backlog_of_one)
+{
+    const coil_listen_options options = {.size = sizeof options, .backlog = 1};
+    struct site site;
+
+    site_open_unix(&site, echo);
+    coil_listener_close(site.listener);
+    cr_assert_eq(coil_listen(site.address, &options, &site.listener), 0);
+    site.options.concurrency = 3;
+    site_start(&site);
+    serve_clients(&site, 100);
+    site_stop(&site);
+    cr_assert_eq(site.served, 100);
+    cr_assert_eq(site.running_max, 3);
+}
+
 FIBER_TEST(serve, the_limit_is_used_and_not_exceeded)
 {
     struct site site;
@@ -203,6 +219,38 @@ static int say_bye(coil_stream *stream, void *arg)
 {
     ((struct site *)arg)->served++;
     return coil_write(stream, "bye", 3);
+}
+
+/* Cancels itself, and finds that its calls fail. */
+static int give_up(coil_stream *stream, void *arg)
+{
+    char byte;
+    int result;
+
+    came(arg);
+    coil_cancel(coil_self());
+    result = (int)coil_read(stream, &byte, 1);
+    went(arg);
+    return result;
+}
+
+FIBER_TEST(serve, a_handler_that_is_cancelled_ends_alone_and_quietly)
+{
+    struct site site;
+    char byte;
+
+    site_open(&site, give_up);
+    site_start(&site);
+    for (unsigned i = 1; i <= 3; i++) {
+        const int fd = dial(site.address);
+
+        while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0)
+            coil_yield(); /* until its connection is closed */
+        cr_assert_eq(close(fd), 0);
+        cr_assert_not_null(site.fiber->tcb, "the server goes on");
+    }
+    cr_assert_eq(site.served, 3);
+    site_stop(&site);
 }
 
 FIBER_TEST(serve, what_a_handler_wrote_is_sent_when_it_returns)
