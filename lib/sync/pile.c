@@ -171,6 +171,7 @@ int coil_pile_next(coil_pile *pile, void **ret_item, int *ret_result)
     if (result <= 0)
         return result;
     front = front_of(pile);
+    COIL_ASSERT(front && "await_front() said so");
     *ret_item = front->item;
     if (ret_result)
         *ret_result = front->result;
