@@ -50,12 +50,12 @@ static struct io_uring_sqe *entry(struct sender *sender)
 /* Runs the entry that was prepared last. */
 static int run(struct sender *sender)
 {
-    struct io_uring_cqe *cqe;
+    struct io_uring_cqe *cqe = NULL;
     int result = io_uring_submit_and_wait(&sender->ring, 1);
 
     if (result >= 0)
         result = io_uring_peek_cqe(&sender->ring, &cqe);
-    if (result < 0)
+    if (result < 0 || !cqe)
         raw_die("io_uring", -result);
     result = cqe->res;
     io_uring_cqe_seen(&sender->ring, cqe);

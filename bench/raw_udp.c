@@ -169,9 +169,13 @@ static void on_multishot(struct server *server, const struct io_uring_cqe *cqe)
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         struct io_uring_recvmsg_out *out =
             io_uring_recvmsg_validate(buffer_data(server, buffer), cqe->res, &server->shape);
-        char *payload = io_uring_recvmsg_payload(out, &server->shape);
-        size_t length = out->payloadlen;
+        char *payload;
+        size_t length;
 
+        if (!out)
+            raw_die("io_uring_recvmsg_validate", EPROTO);
+        payload = io_uring_recvmsg_payload(out, &server->shape);
+        length = out->payloadlen;
         if (wants_answer(server, payload, &length)) {
             struct slot *slot = &server->slots[server->free_slots[--server->free_count]];
 

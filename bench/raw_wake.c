@@ -49,7 +49,7 @@ static struct side sides[SIDES];
 static pthread_barrier_t barrier;
 static long count;
 
-static void fail(const char *what, int error)
+_Noreturn static void fail(const char *what, int error)
 {
     (void)fprintf(stderr, "%s: %d\n", what, error);
     exit(EXIT_FAILURE);
@@ -63,6 +63,16 @@ static void pin(int cpu)
     CPU_SET((unsigned)cpu, &set);
     if (sched_setaffinity(0, sizeof set, &set) < 0)
         fail("sched_setaffinity", errno);
+}
+
+/* The queue is never full: few entries are under way. */
+static struct io_uring_sqe *get_entry(struct side *side)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&side->ring);
+
+    if (!sqe)
+        fail("io_uring_get_sqe", EBUSY);
+    return sqe;
 }
 
 static void prepare_message(struct io_uring_sqe *sqe, const struct side *to)
@@ -84,7 +94,7 @@ static void wake(struct side *side, enum way way)
             fail("write", errno);
         break;
     case WAY_MESSAGE:
-        sqe_of_ring = io_uring_get_sqe(&side->ring);
+        sqe_of_ring = get_entry(side);
         prepare_message(sqe_of_ring, side->other);
         sqe_of_ring->flags |= IOSQE_CQE_SKIP_SUCCESS;
         break;
@@ -98,7 +108,7 @@ static void wake(struct side *side, enum way way)
 
 static void arm(struct side *side)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&side->ring);
+    struct io_uring_sqe *sqe = get_entry(side);
 
     io_uring_prep_read(sqe, side->wake_fd, &side->value, sizeof side->value, 0);
     sqe->user_data = 1;

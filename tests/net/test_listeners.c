@@ -40,9 +40,10 @@ static int echo(coil_stream *stream, void *arg)
 
     server->served[coil_core()]++;
     server->inside++;
-    while ((coil_stream_idle(stream), n = coil_read_line(stream, line, sizeof line)) > 0)
-        if (coil_write(stream, line, (size_t)n) < 0)
-            break;
+    do {
+        coil_stream_idle(stream);
+        n = coil_read_line(stream, line, sizeof line);
+    } while (n > 0 && coil_write(stream, line, (size_t)n) == 0);
     server->inside--;
     return (int)n;
 }
