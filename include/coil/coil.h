@@ -9,6 +9,7 @@
 #define COIL_COIL_H
 
 #include <coil/address.h>
+#include <coil/backdoor.h>
 #include <coil/barrier.h>
 #include <coil/base.h>
 #include <coil/capped_sem.h>

@@ -21,10 +21,11 @@ typedef struct coil_listener coil_listener;
 
 /** Options of coil_listen(); start from COIL_LISTEN_OPTIONS_INIT. Zero means the default. */
 typedef struct coil_listen_options {
-    size_t size;     /* set by the initialiser */
-    int backlog;     /* connections the kernel keeps until they are accepted: SOMAXCONN */
-    bool reuse_port; /* share the port with other listeners that ask for the same */
-    bool keep_unix;  /* leave the socket file of a "unix:" address in place at close */
+    size_t size;        /* set by the initialiser */
+    int backlog;        /* connections the kernel keeps until they are accepted: SOMAXCONN */
+    bool reuse_port;    /* share the port with other listeners that ask for the same */
+    bool keep_unix;     /* leave the socket file of a "unix:" address in place at close */
+    unsigned unix_mode; /* permissions of that file, from the beginning: 0777; less the umask */
 } coil_listen_options;
 
 #define COIL_LISTEN_OPTIONS_INIT      \

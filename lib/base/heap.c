@@ -115,8 +115,7 @@ void coil__heap_remove(struct coil__heap *heap, struct coil__heap_node *node)
     node->sequence = 0;
 }
 
-/* The node after `node` in the order parent, children, siblings; NULL after the last one. */
-static const struct coil__heap_node *next_in_walk(const struct coil__heap_node *node)
+struct coil__heap_node *coil__heap_next(struct coil__heap_node *node)
 {
     if (node->child)
         return node->child;
@@ -133,7 +132,7 @@ size_t coil__heap_count(const struct coil__heap *heap)
 {
     size_t count = 0;
 
-    for (const struct coil__heap_node *node = heap->root; node; node = next_in_walk(node))
+    for (struct coil__heap_node *node = heap->root; node; node = coil__heap_next(node))
         count++;
     return count;
 }

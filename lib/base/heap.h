@@ -34,6 +34,10 @@ static inline struct coil__heap_node *coil__heap_first(const struct coil__heap *
     return heap->root;
 }
 
+/* The node after `node` in the order parent, children, siblings, which begins with the first node
+ * and is not that of the keys; NULL after the last one. */
+struct coil__heap_node *coil__heap_next(struct coil__heap_node *node);
+
 /* The number of nodes; visits each. */
 size_t coil__heap_count(const struct coil__heap *heap);
 

@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -238,6 +239,9 @@ static int set_up(int fd, const coil_address *addr, const coil_listen_options *o
 
     if (family == AF_UNIX) {
         coil__addr_remove_stale(addr);
+        /* Before it has a name, so nobody can open it in between. */
+        if (options->unix_mode && fchmod(fd, options->unix_mode) < 0)
+            return -errno;
     } else {
         if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
             return -errno;
