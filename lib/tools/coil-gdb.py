@@ -5,7 +5,8 @@
     (gdb) coil fibers          all fibers of all threads, one a line
     (gdb) coil bt 12           the backtrace of fiber 12, with arguments and lines
     (gdb) coil all-bt          the backtraces of all of them
-    (gdb) coil select 12       frame 1 and up are those of fiber 12: up, info locals, ...
+    (gdb) coil select 12       frame 1 and up are those of fiber 12: up, info locals, ...;
+                               $coil_fiber is its control block
     (gdb) coil select          frames are the thread's own again
 
 Nothing in the process is touched. A parked fiber's registers are handed to gdb's own unwinder as if
@@ -266,6 +267,7 @@ class Select(gdb.Command):
         if int(tcb) == 0 or int(tcb["state"]) == 1:
             raise gdb.GdbError("this fiber is not parked")
         UNWINDER.select(int(tcb["context"]))
+        gdb.set_convenience_variable("coil_fiber", tcb)
         print(f"frame 1 and up are those of fiber {title(fiber)}")
 
 

@@ -247,8 +247,12 @@ static int wait_deep(void *arg)
 __attribute__((noinline)) static int look_at_level(struct levels *levels, int level)
 {
     levels->sites[level] = __builtin_return_address(0);
-    if (level + 1 < LEVELS)
-        return look_at_level(levels, level + 1) + level;
+    if (level + 1 < LEVELS) {
+        int result = look_at_level(levels, level + 1);
+
+        __asm__ volatile("" : "+r"(result)); /* or an optimiser makes a loop of it */
+        return result + level;
+    }
     levels->found_count = coil__backtrace(coil_self()->tcb, levels->found, COIL__BACKTRACE_MAX);
     return level;
 }

@@ -261,6 +261,82 @@ Test(stuck, a_ring_of_joins_is_shown_once_without_who_waits_outside, .timeout = 
     cr_assert_eq(count_of("circle: "), 1);
 }
 
+struct locks {
+    coil_mutex first;
+    coil_mutex second;
+};
+
+static int lock_second_then_first(void *arg)
+{
+    struct locks *locks = arg;
+    int result;
+
+    cr_assert_eq(coil_mutex_lock(&locks->second), 0);
+    coil_yield();
+    result = coil_mutex_lock(&locks->first);
+    if (result == 0)
+        coil_mutex_unlock(&locks->first);
+    coil_mutex_unlock(&locks->second);
+    return result;
+}
+
+static int lock_first_then_second(void *arg)
+{
+    struct locks locks;
+    coil_fiber *other;
+
+    (void)arg;
+    coil_mutex_init(&locks.first);
+    coil_mutex_init(&locks.second);
+    cr_assert_eq(coil_mutex_lock(&locks.first), 0);
+    cr_assert_eq(coil_spawn(lock_second_then_first, &locks, &other), 0);
+    coil_fiber_name_set(other, "other");
+    coil_yield();
+    cr_assert_eq(coil_mutex_lock(&locks.second), -ECANCELED);
+    coil_mutex_unlock(&locks.first);
+    coil_fiber_unref(other);
+    coil_yield(); /* the other one lives in this frame */
+    return 0;
+}
+
+Test(stuck, two_mutexes_taken_in_two_orders_are_shown_as_a_circle, .timeout = 20)
+{
+    cr_assert_eq(run_stuck(lock_first_then_second, NULL, NULL), -EDEADLK);
+    assert_logged("circle: 1 'main' waits for mutex held by 2 'other' "
+                  "waits for mutex held by 1 'main'\n");
+}
+
+static int lock_and_unlock(void *arg)
+{
+    const int result = coil_mutex_lock(arg);
+
+    if (result == 0)
+        coil_mutex_unlock(arg);
+    return result;
+}
+
+static int join_with_the_lock(void *arg)
+{
+    coil_mutex mutex;
+    coil_fiber *other;
+
+    (void)arg;
+    coil_mutex_init(&mutex);
+    cr_assert_eq(coil_mutex_lock(&mutex), 0);
+    cr_assert_eq(coil_spawn(lock_and_unlock, &mutex, &other), 0);
+    cr_assert_eq(coil_join(other, NULL), -ECANCELED);
+    coil_mutex_unlock(&mutex);
+    coil_fiber_unref(other);
+    coil_yield();
+    return 0;
+}
+
+Test(stuck, joining_who_waits_for_the_joiners_mutex_is_shown_as_a_circle, .timeout = 20)
+{
+    cr_assert_eq(run_stuck(join_with_the_lock, NULL, NULL), -EDEADLK);
+    assert_logged("circle: 1 'main' waits for join of 2 '' waits for mutex held by 1 'main'\n");
+}
+
 static int wait_for_an_ended_owner(void *arg)
 {
     struct lock lock;

@@ -47,12 +47,12 @@ def part(text, name):
 
 
 IS_X86 = platform.machine() == "x86_64"
-X86_LOOK = ["print $rbx == ((long *) self->context)[4]"] if IS_X86 else []
+X86_LOOK = ["print $rbx == ((long *) $coil_fiber->context)[4]"] if IS_X86 else []
 LOOK = ["echo <fibers>\\n", "coil fibers", "echo <waiter>\\n", "coil bt 2", "echo <joiner>\\n",
         "coil bt 3", "echo <late>\\n", "coil bt 4", "echo <main>\\n", "coil bt 1",
         "echo <all>\\n", "coil all-bt", "echo <select>\\n", "coil select 2", "frame function "
-        "wait_outer", "print marker", "frame function coil__switch_away",
-        "print (long) $sp - (long) self->context", *X86_LOOK, "coil select",
+        "wait_outer", "print marker", "frame 1",
+        "print (long) $sp - (long) $coil_fiber->context", *X86_LOOK, "coil select",
         "echo <after>\\n", "bt 1", "thread 2", "coil bt 1", "echo <thread>\\n", "thread",
         "thread 1",
         "echo <nobody>\\n", "coil bt 99", "echo <end>\\n"]
