@@ -22,7 +22,7 @@ struct parking_call {
 };
 
 /* Adds `count` calls to the table. */
-void parking_calls_add(const struct parking_call *calls, size_t count);
+void parking_calls_add(const struct parking_call *more, size_t count);
 
 /* The test program's: makes what its calls need, adds them, and unmakes it; also asserts that no
  * call consumed anything behind the caller's back. */

@@ -3,7 +3,9 @@
 #include "core/scope_checks.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -29,7 +31,9 @@ static struct {
     coil_udp *chatting_peer;
     coil_process *endless;
     coil_process *ended;
-    sem_t gate; /* threads wait here */
+    coil_signal *never;
+    coil_signal *often; /* one has always come */
+    sem_t gate;         /* threads wait here */
     atomic_int in_threads;
     int silent_fd;
     int talking_fd;
@@ -250,6 +254,57 @@ static int succeed_process(void)
     return coil_process_wait(fixture.ended, NULL);
 }
 
+/* ---- Foreign descriptors, signals ---- */
+
+static int wait_poll_fd(void)
+{
+    return coil_poll_fd(fixture.pipe_fds[0], POLLIN);
+}
+
+static int succeed_poll_fd(void)
+{
+    return coil_poll_fd(fixture.pipe_fds[1], POLLOUT);
+}
+
+static int wait_poll(void)
+{
+    struct pollfd asked[] = {{.fd = fixture.pipe_fds[0], .events = POLLIN}, {.fd = -1}};
+
+    return coil_poll(asked, 2);
+}
+
+static int succeed_poll(void)
+{
+    struct pollfd asked[] = {{.fd = fixture.pipe_fds[0], .events = POLLIN},
+                             {.fd = fixture.pipe_fds[1], .events = POLLOUT}};
+
+    return coil_poll(asked, 2);
+}
+
+static int wait_signal(void)
+{
+    return coil_signal_wait(fixture.never, NULL);
+}
+
+static int succeed_signal(void)
+{
+    int number = 0;
+    const int result = coil_signal_wait(fixture.often, &number);
+
+    if (result == 0)
+        cr_assert_eq(raise(number), 0);
+    return result;
+}
+
+static int wait_fds(void)
+{
+    char byte;
+    int fd;
+    size_t count;
+
+    return (int)coil_recv_fds(fixture.silent, &byte, 1, &fd, 1, &count);
+}
+
 static const struct parking_call calls[] = {
     {"accept", wait_accept, succeed_accept},
     {"connect", wait_connect, succeed_connect},
@@ -263,6 +318,10 @@ static const struct parking_call calls[] = {
     {"file", wait_file_read, succeed_file_write},
     {"offload", wait_offload, succeed_offload},
     {"process", wait_process, succeed_process},
+    {"poll, one", wait_poll_fd, succeed_poll_fd},
+    {"poll", wait_poll, succeed_poll},
+    {"signal", wait_signal, succeed_signal},
+    {"receive descriptors", wait_fds, succeed_line},
 };
 
 /* ---- The fixture ---- */
@@ -329,9 +388,23 @@ static void open_processes(void)
     cr_assert_eq(coil_process_wait(fixture.ended, NULL), 0);
 }
 
+static coil_signal *open_signal(int number)
+{
+    coil_signal *signal;
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, number);
+    cr_assert_eq(coil_signal_open(&set, &signal), 0);
+    return signal;
+}
+
 void parking_calls_open(void)
 {
     open_full_listener();
+    fixture.never = open_signal(SIGUSR2);
+    fixture.often = open_signal(SIGUSR1);
+    cr_assert_eq(raise(SIGUSR1), 0);
     open_streams();
     open_datagrams();
     open_processes();
@@ -363,6 +436,12 @@ static void close_streams(void)
 
 void parking_calls_close(void)
 {
+    int number = 0;
+
+    cr_assert_eq(coil_signal_wait(fixture.often, &number), 0);
+    cr_assert_eq(number, SIGUSR1);
+    coil_signal_close(fixture.never);
+    coil_signal_close(fixture.often);
     close_streams();
     coil_udp_close(fixture.deaf);
     coil_udp_close(fixture.deaf_peer);
