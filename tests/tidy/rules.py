@@ -373,6 +373,37 @@ def header_not_included(tree):
             yield source.path, 1, "nobody includes it: delete it"
 
 
+# ---- What the tables of the READMEs name ----
+
+def test_names(tree):
+    tests = {"/".join(match) for s in tree.under("tests")
+             for match in re.findall(r"\b(?:FIBER_TEST|FIBER_TEST_WITH|Test)\(\s*(\w+),\s*(\w+)",
+                                     s.text)}
+    programs = re.findall(r"\bcoil_(?:program_)?test\(\s*(\w+)\s+(\w+)", tree.cmake_text("tests"))
+    return tests | {"/".join(match) for match in programs}
+
+
+@rule
+def unknown_test(tree):
+    source = tree.find("tests/README.md")
+    known = test_names(tree)
+    suite = ""
+    for path, line, match in search(source, r"`([a-z_]+|\.\.\.)/([a-z0-9_]+)`",
+                                    source.lines if source else []):
+        suite = suite if match[1] == "..." else match[1]
+        if source.lines[line - 1].startswith("|") and f"{suite}/{match[2]}" not in known:
+            yield path, line, f"there is no test {suite}/{match[2]}"
+
+
+@rule
+def unknown_function(tree):
+    source = tree.find("lib/README.md")
+    words = {word for s in tree.under("include") for word in re.findall(r"\bcoil_\w+", s.text)}
+    for path, line, match in search(source, r"\bcoil_[a-z]\w*", source.lines if source else []):
+        if source.lines[line - 1].startswith("|") and match.group() not in words:
+            yield path, line, f"no public header has {match.group()}"
+
+
 # ---- Layout of lines ----
 
 def columns(line):
