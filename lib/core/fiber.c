@@ -89,6 +89,23 @@ static void run_exit_hooks(struct coil_fiber *handle)
     }
 }
 
+/* What others have attached to the fiber, while it still is one: all of it may park, and while it
+ * does, more may come. */
+static void wind_up(struct coil__tcb *self)
+{
+    struct coil_fiber *handle = self->handle;
+
+    do {
+        run_exit_hooks(handle);
+        if (COIL_UNLIKELY(self->locals))
+            coil__local_end(self);
+        if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
+            report_unhandled(self->sched, handle);
+            handle->is_collected = true;
+        }
+    } while (COIL_UNLIKELY(handle->exit_hooks || self->locals));
+}
+
 /* Whoever waits for such a lock waits for ever, and its owner would be a handle that is gone. */
 COIL_COLD static void refuse_to_end(const struct coil__tcb *self)
 {
@@ -108,19 +125,11 @@ static void fiber_main(void *arg)
     handle->result = self->entry(self->arg);
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
-    if (COIL_UNLIKELY(handle->exit_hooks))
-        run_exit_hooks(handle);
-    if (COIL_UNLIKELY(self->locals))
-        coil__local_end(self);
+    wind_up(self);
     if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
         coil__overflow_die(self);
     if (COIL_UNLIKELY(self->locks_held))
         refuse_to_end(self);
-    if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
-        /* While it still is a fiber: the hook may park. */
-        report_unhandled(sched, handle);
-        handle->is_collected = true;
-    }
     handle->tcb = NULL;
     coil__list_remove(&handle->registry);
     sched->fiber_count--;

@@ -211,3 +211,32 @@ FIBER_TEST(exit_hook, a_hook_may_park_and_the_joiners_wait_for_it)
     cr_assert_eq(coil_try_join(fiber, &result), 0);
     coil_fiber_unref(fiber);
 }
+
+static void acquire_late(void *value)
+{
+    cr_assert_eq(coil_sem_acquire(value), 0);
+}
+
+static const coil_local late = {.destroy = acquire_late};
+
+static int set_late(void *arg)
+{
+    return coil_local_set(&late, arg);
+}
+
+FIBER_TEST(exit_hook, a_hook_that_comes_while_locals_are_destroyed_is_called)
+{
+    char log[4] = "";
+    struct note note = {.log = log, .name = 'a'};
+    coil_sem gate;
+    coil_fiber *fiber;
+
+    coil_sem_init(&gate, 0);
+    fiber = spawn_until_parked(set_late, &gate);
+    coil_on_exit(fiber, &note.hook, note_exit, &note);
+    coil_sem_release(&gate);
+    cr_assert_eq(join_and_drop(fiber), 0);
+
+    cr_assert_str_eq(log, "a");
+    cr_assert_eq(note.caller, note.fiber);
+}

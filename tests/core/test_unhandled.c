@@ -210,3 +210,60 @@ FIBER_TEST(unhandled, the_hook_may_spawn)
     coil_yield();
     cr_assert_eq(hook.spawned, 1);
 }
+
+static void note_end(coil_fiber *fiber, int result, void *arg)
+{
+    (void)fiber;
+    *(int *)arg = result;
+}
+
+FIBER_TEST(unhandled, an_exit_hook_that_comes_while_the_hook_is_parked_is_called)
+{
+    struct parking_hook hook = {0};
+    coil_exit_hook exit_hook;
+    int number = -EPIPE;
+    int noted = 0;
+    coil_fiber *fiber;
+
+    coil_sem_init(&hook.gate, 0);
+    coil_unhandled_set(park_in_the_hook, &hook);
+    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
+    coil_fiber_name_set(fiber, "broken");
+    coil_fiber_unref(fiber);
+    while (hook.begun == 0)
+        coil_yield();
+    coil_on_exit(fiber, &exit_hook, note_end, &noted);
+    coil_sem_release(&hook.gate);
+    while (hook.done == 0)
+        coil_yield();
+    coil_yield();
+
+    cr_assert_eq(noted, -EPIPE);
+    cr_assert_eq(hook.begun, 1);
+}
+
+static void count_destroyed(void *value)
+{
+    ++*(int *)value;
+}
+
+static const coil_local counted = {.destroy = count_destroyed};
+
+static void set_local_in_the_hook(const coil_fiber *fiber, int result, void *arg)
+{
+    (void)fiber;
+    (void)result;
+    cr_assert_eq(coil_local_set(&counted, arg), 0);
+}
+
+FIBER_TEST(unhandled, a_local_that_the_hook_sets_is_destroyed)
+{
+    int number = -EPIPE;
+    int destroyed = 0;
+
+    coil_unhandled_set(set_local_in_the_hook, &destroyed);
+    cr_assert_eq(coil_spawn(return_number, &number, NULL), 0);
+    coil_yield();
+
+    cr_assert_eq(destroyed, 1);
+}
