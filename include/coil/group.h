@@ -66,7 +66,7 @@ COIL_API COIL_MUST_CHECK int coil_group_spawn(coil_group *group, int (*fn)(void 
 /** Cancels all members, and those to come. Never parks. Like Group.kill(block=False). */
 COIL_API void coil_group_cancel(coil_group *group);
 
-/** Waits until @p group has no members; it can be used further. Parks.
+/** Waits until @p group has no members for the first time; it can be used further. Parks.
  *  Returns 0; the first failure since the group was entered; -EDEADLK to a member; -ETIMEDOUT or
  *  -ECANCELED, when the members go on. Like Group.join(). */
 COIL_API COIL_MUST_CHECK int coil_group_wait(coil_group *group);

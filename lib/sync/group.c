@@ -6,7 +6,8 @@
  * a fiber is recognised as a member.
  *
  * The group is not touched after its last member has woken the waiters: the fiber that leaves may
- * then give up the storage before this one has ended.
+ * then give up the storage before this one has ended, and before others who waited have run. These
+ * park with the address of a variable of their own, to which the failure is handed.
  *
  * Invariants: `running` is the length of `members`; fibers wait only while it is not 0.
  */
@@ -51,6 +52,17 @@ static void note_failure(coil_group *group, struct coil_fiber *fiber, int failur
         coil_group_cancel(group);
 }
 
+static void wake_waiters(coil_group *group)
+{
+    struct coil__waiter *waiter;
+
+    while ((waiter = coil__waitq_first(&group->waiters)) != NULL) {
+        if (waiter->object)
+            *(int *)waiter->object = group->failure;
+        coil__waiter_wake(waiter, 0);
+    }
+}
+
 static int member_main(void *arg)
 {
     struct member *member = arg;
@@ -64,7 +76,7 @@ static int member_main(void *arg)
     note_failure(group, self->handle, result);
     COIL_ASSERT(group->running > 0);
     if (--group->running == 0)
-        coil__waitq_wake_all(&group->waiters, 0);
+        wake_waiters(group);
     return result;
 }
 
@@ -109,27 +121,23 @@ void coil_group_cancel(coil_group *group)
 
 /* ---- Waiting and leaving ---- */
 
-/* Parks until there are no members (0), or until an interruption. */
-static int await_members(coil_group *group)
-{
-    int result = 0;
-
-    while (group->running > 0 && result == 0)
-        result = coil__waitq_park(&group->waiters, "group members", group);
-    return result;
-}
+static const char wait_name[] = "group members";
 
 int coil_group_wait(coil_group *group)
 {
     struct coil__tcb *self = coil__self();
+    int failure = 0;
     int result;
 
     if (is_member(group, self))
         return -EDEADLK;
     result = coil__checkpoint(self);
-    if (result == 0)
-        result = await_members(group);
-    return result < 0 ? result : group->failure;
+    if (result < 0)
+        return result;
+    if (group->running == 0)
+        return group->failure;
+    result = coil__waitq_park(&group->waiters, wait_name, &failure);
+    return result < 0 ? result : failure;
 }
 
 int coil_group_leave(coil_group *group)
@@ -140,8 +148,8 @@ int coil_group_leave(coil_group *group)
     COIL_ASSERT(!is_member(group, self) && "a member would wait for itself");
     if (group->running > 0)
         result = coil__checkpoint(self);
-    if (result == 0)
-        result = await_members(group);
+    while (group->running > 0 && result == 0)
+        result = coil__waitq_park(&group->waiters, wait_name, NULL);
     if (result < 0) {
         coil_group_cancel(group);
         while (group->running > 0)

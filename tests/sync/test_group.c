@@ -379,6 +379,47 @@ FIBER_TEST(group, its_storage_may_go_as_soon_as_it_was_left)
         cr_assert_eq(join_and_drop(fibers[i]), 0);
 }
 
+struct left_early {
+    coil_group *group;
+    coil_sem *gate;
+};
+
+static int leave_first(void *arg)
+{
+    struct left_early *left = arg;
+    struct work work = {.gate = left->gate, .result = FAILURE};
+    struct leaving leaving; /* as above */
+    int result;
+
+    coil_group_enter(&leaving.group, 0);
+    left->group = &leaving.group;
+    cr_assert_eq(coil_group_spawn(&leaving.group, pass_gate, &work, NULL), 0);
+    result = coil_group_leave(&leaving.group);
+    memset(&leaving, 0xa5, sizeof leaving);
+    return result;
+}
+
+static int wait_for_group(void *arg)
+{
+    return coil_group_wait(arg);
+}
+
+FIBER_TEST(group, its_storage_may_go_before_others_who_waited_for_it_run)
+{
+    coil_sem gate;
+    struct left_early left = {.gate = &gate};
+    coil_fiber *leaver;
+    coil_fiber *waiter;
+
+    coil_sem_init(&gate, 0);
+    leaver = spawn_until_parked(leave_first, &left);
+    waiter = spawn_until_parked(wait_for_group, left.group);
+    coil_sem_release(&gate);
+
+    cr_assert_eq(join_and_drop(leaver), FAILURE);
+    cr_assert_eq(join_and_drop(waiter), FAILURE);
+}
+
 FIBER_TEST(group, when_any_allocation_fails_the_spawn_says_so_and_nothing_leaks)
 {
     coil_group group;
