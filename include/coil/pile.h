@@ -55,9 +55,10 @@ COIL_API COIL_MUST_CHECK int coil_pile_next(coil_pile *pile, void **ret_item, in
 /** Cancels the calls that run, waits until they have ended, gives the items that are left to
  *  item_free, and frees @p pile; NULL is harmless. The pool stays.
  *
- *  Parks, and nothing interrupts it: a releasing call. Must not be called by one of the calls, nor
- *  while another fiber is in coil_pile_spawn() or coil_pile_next(). eventlet has no counterpart:
- *  there, results that nobody takes leak. */
+ *  Parks, and nothing interrupts it: a releasing call. Fibers that are in coil_pile_spawn(), calls
+ *  that lend their slots among them, are waited for; what they spawn is born cancelled. Must not be
+ *  called by one of the calls, nor while another fiber is in coil_pile_next(). eventlet has no
+ *  counterpart: there, results that nobody takes leak. */
 COIL_API void coil_pile_close(coil_pile *pile);
 
 COIL_END_DECLS

@@ -8,8 +8,11 @@
  * The call's fiber marks the record as done. It learns of a close that came before its first turn
  * from `is_closing`; after that `fiber` lets the close cancel it.
  *
- * Invariants: call_count is the length of `calls`, at most `limit`; running is the number of fibers
- * that will still look at the pile; the taker waits only while the front is not done.
+ * A call may spawn into its own pile, and be in there when that is closed: so the close waits for
+ * the spawns, too.
+ *
+ * Invariants: call_count is the length of `calls`, at most `limit`; running and spawning count the
+ * fibers that will still look at the pile; the taker waits only while the front is not done.
  */
 #include <coil/pile.h>
 
@@ -92,6 +95,13 @@ static void tell_taker(coil_pile *pile)
         coil__waitq_wake_one(&pile->taker, 0);
 }
 
+/* The last thing that a fiber does with the pile. */
+static void tell_closer(struct coil_pile *pile)
+{
+    if (pile->running == 0 && pile->spawning == 0)
+        coil__waitq_wake_all(&pile->closer, 0);
+}
+
 /* ---- Spawning ---- */
 
 static int call_main(void *arg)
@@ -106,8 +116,8 @@ static int call_main(void *arg)
     call->is_done = true;
     call->fiber = NULL;
     tell_taker(pile);
-    if (--pile->running == 0)
-        coil__waitq_wake_all(&pile->closer, 0);
+    pile->running--;
+    tell_closer(pile);
     return 0; /* the result reaches the taker, not the hook for what nobody collects */
 }
 
@@ -134,6 +144,7 @@ int coil_pile_spawn(coil_pile *pile, int (*fn)(void *item), void *item)
         remove_call(call);
         tell_taker(pile);
     }
+    tell_closer(pile);
     return result;
 }
 
@@ -189,14 +200,13 @@ void coil_pile_close(coil_pile *pile)
     if (!pile)
         return;
     COIL_ASSERT(!pile->is_awaited && "nobody is in coil_pile_next()");
-    COIL_ASSERT(pile->spawning == 0 && "nobody is in coil_pile_spawn()");
     pile->is_closing = true;
     for (link = pile->calls.next; link != &pile->calls; link = link->next) {
         call = container_of(link, struct call, link);
         if (call->fiber)
             coil_cancel(call->fiber);
     }
-    if (pile->running > 0)
+    if (pile->running > 0 || pile->spawning > 0)
         (void)coil__waitq_park_shielded(&pile->closer, "cancelled pile calls");
 
     for (call = front_of(pile); call; call = front_of(pile)) {

@@ -330,6 +330,33 @@ FIBER_TEST(pile, closing_cancels_what_runs_or_has_not_started_and_frees_every_it
     coil_pool_free(fixture.pool);
 }
 
+static int spawn_next_and_work(void *arg)
+{
+    struct item *item = arg;
+
+    cr_assert_eq(coil_pile_spawn(item->pile, work, item + 1), 0);
+    return work(item);
+}
+
+FIBER_TEST(pile, closing_cancels_a_call_that_lends_its_slot_to_another)
+{
+    struct fixture fixture;
+
+    setup(&fixture, 1, 0);
+    fixture.items[0].pile = fixture.pile;
+    for (int i = 0; i < 2; i++)
+        fixture.items[i].is_gated = true;
+    cr_assert_eq(coil_pile_spawn(fixture.pile, spawn_next_and_work, &fixture.items[0]), 0);
+    coil_yield();
+    coil_yield();
+    coil_pile_close(fixture.pile);
+
+    cr_assert_eq(fixture.freed, 2);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(fixture.items[i].seen, -ECANCELED, "call %d", i);
+    coil_pool_free(fixture.pool);
+}
+
 FIBER_TEST(pile, when_any_allocation_fails_the_call_says_so_and_nothing_leaks)
 {
     struct item item = {.result = 3};
