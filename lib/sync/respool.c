@@ -15,8 +15,8 @@
  * than its key's or the pool's last clearing is unmade when it comes back.
  *
  * Invariants: fibers wait for a place only while used >= max; a key exists while `users` is not 0,
- * which counts its places in use, its waiters and its idle resources; used + idle of a key is at
- * most max, but after a shrink.
+ * which counts its places in use, its waiters and its idle resources; used - arriving + idle of a
+ * key is at most max, but after a shrink.
  */
 #include "sync/respool.h"
 
@@ -40,7 +40,8 @@ struct key {
     struct coil__list link; /* in its bucket */
     struct coil__list idle; /* resources, the next to be used first */
     struct coil__waitq waiters;
-    size_t used;
+    size_t used;     /* places */
+    size_t arriving; /* of these, given to a waiter that has not run since */
     size_t idle_count;
     size_t users;
     uint64_t cleared; /* the count of its last clearing */
@@ -162,18 +163,34 @@ static void key_unref(struct key *key)
 
 static int take_place(const coil_respool *pool, struct key *key, bool may_wait)
 {
+    int result;
+
     if (key->used < pool->options.max) {
         key->used++;
         return 0;
     }
-    return may_wait ? coil__waitq_park(&key->waiters, "resource", key) : -EAGAIN;
+    if (!may_wait)
+        return -EAGAIN;
+    result = coil__waitq_park(&key->waiters, "resource", key);
+    if (result == 0)
+        key->arriving--;
+    return result;
+}
+
+/* Gives a place that counts as used to the longest waiter; false when there is none. */
+static bool hand_place(struct key *key)
+{
+    if (!coil__waitq_wake_one(&key->waiters, 0))
+        return false;
+    key->arriving++;
+    return true;
 }
 
 /* Gives on the caller's place, and its use of the key. */
 static void give_place(const coil_respool *pool, struct key *key)
 {
     COIL_ASSERT(key->used > 0);
-    if (key->used > pool->options.max || !coil__waitq_wake_one(&key->waiters, 0))
+    if (key->used > pool->options.max || !hand_place(key))
         key->used--;
     key_unref(key);
 }
@@ -202,13 +219,16 @@ static void take_out(coil_resource *resource)
     key_unref(resource->key);
 }
 
+static bool is_cleared(const coil_resource *resource)
+{
+    return resource->clear_count < resource->key->cleared ||
+           resource->clear_count < resource->pool->cleared;
+}
+
 static bool is_outdated(const coil_resource *resource)
 {
-    const coil_respool *pool = resource->pool;
-
-    return resource->clear_count < resource->key->cleared ||
-           resource->clear_count < pool->cleared ||
-           coil_now() - resource->made_at >= pool->options.age_max;
+    return is_cleared(resource) ||
+           coil_now() - resource->made_at >= resource->pool->options.age_max;
 }
 
 static coil_time time_left(const coil_resource *resource)
@@ -321,14 +341,20 @@ static coil_resource *first_to_expire(const coil_respool *pool)
     return NULL;
 }
 
-/* Sees to it that the next resource whose time will be over is unmade then. */
+/* Sees to it that the next resource whose time will be over is unmade then. That may be sooner than
+ * was known: of a key with `min` idle resources, one more lets the first of them expire. */
 static void watch_idle(coil_respool *pool)
 {
     const coil_resource *next = first_to_expire(pool);
+    int64_t deadline;
 
-    if (!next || pool->is_reaping || coil__heap_has(&pool->expiry.node))
+    if (!next || pool->is_reaping)
         return;
-    coil__timer_arm(&pool->sched->timers, &pool->expiry, coil__clock_deadline(time_left(next)));
+    deadline = coil__clock_deadline(time_left(next));
+    if (coil__heap_has(&pool->expiry.node) && pool->expiry.node.key <= deadline)
+        return;
+    coil__timer_disarm(&pool->sched->timers, &pool->expiry);
+    coil__timer_arm(&pool->sched->timers, &pool->expiry, deadline);
 }
 
 static void unmake_expired(coil_respool *pool)
@@ -394,7 +420,7 @@ void coil_respool_put(coil_resource *resource)
     coil_respool *pool = resource->pool;
     struct key *key = resource->key;
 
-    if (is_outdated(resource) || key->used + key->idle_count > pool->options.max) {
+    if (is_outdated(resource) || key->used - key->arriving + key->idle_count > pool->options.max) {
         coil_respool_drop(resource);
         return;
     }
@@ -418,42 +444,48 @@ void coil_respool_drop(coil_resource *resource)
     give_place(pool, key);
 }
 
+/* An idle resource of `key` (NULL: of all) that was cleared, or NULL. */
+static coil_resource *first_cleared(const coil_respool *pool, const struct key *key)
+{
+    for (struct coil__list *link = pool->idle.next; link != &pool->idle; link = link->next) {
+        coil_resource *resource = container_of(link, coil_resource, link);
+
+        if ((!key || resource->key == key) && is_cleared(resource))
+            return resource;
+    }
+    return NULL;
+}
+
 void coil_respool_clear(coil_respool *pool, const char *key)
 {
     struct key *found = key ? key_find(pool, key) : NULL;
-    struct coil__list *link;
+    coil_resource *resource;
 
+    if (key && !found)
+        return;
     pool->clear_count++;
-    if (!key) {
-        pool->cleared = pool->clear_count;
-        while ((link = coil__list_first(&pool->idle)) != NULL) {
-            coil_resource *resource = container_of(link, coil_resource, link);
-
-            take_out(resource);
-            unmake(resource);
-        }
-    } else if (found) {
+    if (found) {
         found->users++;
         found->cleared = pool->clear_count;
-        while ((link = coil__list_first(&found->idle)) != NULL) {
-            coil_resource *resource = container_of(link, coil_resource, key_link);
-
-            take_out(resource);
-            unmake(resource);
-        }
-        key_unref(found);
+    } else {
+        pool->cleared = pool->clear_count;
     }
+    while ((resource = first_cleared(pool, found)) != NULL) {
+        take_out(resource);
+        unmake(resource);
+    }
+    if (found)
+        key_unref(found);
 }
 
 void coil_respool_free(coil_respool *pool)
 {
     if (!pool)
         return;
-    coil__timer_disarm(&pool->sched->timers, &pool->expiry);
     while (pool->is_reaping)
         (void)coil__waitq_park_shielded(&pool->reaped, "reaper of a resource pool");
+    coil__timer_disarm(&pool->sched->timers, &pool->expiry); /* a reaper arms it at its end */
     coil_respool_clear(pool, NULL);
-    coil__timer_disarm(&pool->sched->timers, &pool->expiry);
     for (int i = 0; i < BUCKETS; i++)
         COIL_ASSERT(coil__list_is_empty(&pool->buckets[i]) && "resources were given back");
     coil__free(pool);
@@ -470,7 +502,7 @@ void coil_respool_resize(coil_respool *pool, size_t max)
         for (struct coil__list *link = bucket->next; link != bucket; link = link->next) {
             struct key *key = container_of(link, struct key, link);
 
-            while (key->used < max && coil__waitq_wake_one(&key->waiters, 0))
+            while (key->used < max && hand_place(key))
                 key->used++;
         }
     }

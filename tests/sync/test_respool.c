@@ -93,6 +93,33 @@ FIBER_TEST(respool, those_who_wait_are_served_in_the_order_of_arrival)
     free_pool(pool, &factory);
 }
 
+FIBER_TEST(respool, what_is_given_back_to_several_who_wait_is_all_used_again)
+{
+    struct factory factory;
+    coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = WAITERS});
+    char log[WAITERS + 1] = "";
+    struct getter getters[WAITERS];
+    coil_resource *resources[WAITERS];
+    coil_fiber *fibers[WAITERS];
+
+    for (int i = 0; i < WAITERS; i++)
+        resources[i] = get_resource(pool, "");
+    for (int i = 0; i < WAITERS; i++) {
+        getters[i] = (struct getter){.pool = pool, .log = log, .name = (char)('a' + i)};
+        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
+    }
+    for (int i = 0; i < WAITERS; i++)
+        coil_respool_put(resources[i]);
+    cr_assert_eq(factory.unmade, 0);
+    for (int i = 0; i < WAITERS; i++) {
+        cr_assert_eq(join_and_drop(fibers[i]), 0);
+        coil_respool_put(getters[i].resource);
+    }
+
+    cr_assert_eq(factory.made, WAITERS);
+    free_pool(pool, &factory);
+}
+
 FIBER_TEST(respool, concurrent_creates_do_not_exceed_the_limit)
 {
     struct factory factory;

@@ -162,3 +162,98 @@ FIBER_TEST(respool, freeing_waits_for_the_reaper)
 
     cr_assert_eq(factory.unmade, 1);
 }
+
+FIBER_TEST(respool, freeing_after_the_reaper_waits_for_what_would_have_expired_next)
+{
+    struct factory factory;
+    coil_respool *pool =
+        make_pool(&factory, (coil_respool_options){.max = 3, .idle_timeout = COIL_MS(5)});
+    coil_resource *resources[2];
+    coil_sem gate;
+    coil_fiber *fiber;
+
+    coil_sem_init(&gate, 0);
+    factory.destroy_gate = &gate;
+    coil_respool_put(get_resource(pool, ""));
+    while (coil_sem_balance(&gate) == 0)
+        cr_assert_eq(coil_sleep(COIL_US(100)), 0);
+    for (int i = 0; i < 2; i++)
+        resources[i] = get_resource(pool, "");
+    for (int i = 0; i < 2; i++)
+        coil_respool_put(resources[i]);
+    fiber = spawn_until_parked(free_in_fiber, pool);
+    for (int i = 1; i <= 2; i++) {
+        coil_sem_release(&gate);
+        while (factory.unmade < i)
+            coil_yield();
+        cr_assert_eq(coil_sleep(COIL_MS(10)), 0);
+    }
+    cr_assert_eq(coil_try_join(fiber, NULL), -EAGAIN, "the last one is still being unmade");
+    coil_sem_release(&gate);
+    cr_assert_eq(join_and_drop(fiber), 0);
+
+    cr_assert_eq(factory.unmade, 3);
+}
+
+struct clearing {
+    coil_respool *pool;
+    const char *key;
+};
+
+static int clear_in_fiber(void *arg)
+{
+    const struct clearing *clearing = arg;
+
+    coil_respool_clear(clearing->pool, clearing->key);
+    return 0;
+}
+
+FIBER_TEST(respool, clearing_spares_what_is_made_while_it_unmakes)
+{
+    static const char *const keys[2] = {"", NULL};
+
+    for (int i = 0; i < 2; i++) {
+        struct factory factory;
+        coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
+        struct clearing clearing = {pool, keys[i]};
+        coil_sem gate;
+        coil_fiber *fiber;
+
+        coil_sem_init(&gate, 0);
+        factory.destroy_gate = &gate;
+        coil_respool_put(get_resource(pool, ""));
+        fiber = spawn_until_parked(clear_in_fiber, &clearing);
+        coil_respool_put(get_resource(pool, ""));
+        coil_sem_release(&gate);
+        until_parked(fiber);
+        cr_assert_eq(coil_try_join(fiber, NULL), 0);
+        coil_fiber_unref(fiber);
+        cr_assert(factory.things[1].is_alive);
+
+        coil_sem_release(&gate);
+        free_pool(pool, &factory);
+    }
+}
+
+FIBER_TEST(respool, one_that_the_least_kept_protected_expires_in_time_when_it_is_one_too_many)
+{
+    struct factory factory;
+    coil_respool *pool = make_pool(
+        &factory, (coil_respool_options){.max = 2, .min = 1, .idle_timeout = COIL_MS(100)});
+    coil_resource *a[2];
+    coil_resource *b[2];
+
+    for (int i = 0; i < 2; i++) {
+        a[i] = get_resource(pool, "a");
+        b[i] = get_resource(pool, "b");
+    }
+    coil_respool_put(a[0]);
+    cr_assert_eq(coil_sleep(COIL_MS(80)), 0);
+    coil_respool_put(b[0]);
+    coil_respool_put(b[1]);
+    coil_respool_put(a[1]);
+    cr_assert_eq(coil_sleep(COIL_MS(40)), 0);
+    cr_assert_not(factory.things[0].is_alive);
+
+    free_pool(pool, &factory);
+}
