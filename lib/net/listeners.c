@@ -164,9 +164,11 @@ void coil_listeners_close(coil_listeners *listeners)
 
 void coil_serve_cores_stop(coil_listeners *listeners)
 {
+    const unsigned count = listeners->count; /* with the last post they may be gone */
+
     if (atomic_exchange(&listeners->is_stopping, true))
         return;
-    for (unsigned i = 0; i < listeners->count; i++)
+    for (unsigned i = 0; i < count; i++)
         (void)coil__remote_post(listeners->places[i].remote, &listeners->places[i].stop_post);
 }
 

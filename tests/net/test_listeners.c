@@ -7,10 +7,13 @@
  */
 #include <coil/listeners.h>
 
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "core/run.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -239,6 +242,130 @@ CORES_TEST(the_first_failure_stops_the_others_and_is_returned)
     cr_assert_eq(coil_listen_cores("127.0.0.1:0", NULL, &server.listeners), 0);
     cr_assert_eq(coil_listeners_run(server.listeners, fail_on_core_1, &server, false), -EIO);
     coil_listeners_close(server.listeners);
+}
+
+/* ---- A stop from a thread that is held up between its posts, and a close meanwhile ---- */
+
+struct stopper {
+    coil_listeners *listeners;
+    int rings; /* until it is held up */
+    pthread_t thread;
+    coil_fiber *closer;
+};
+
+static struct coil__engine_ops held_ops;
+static const struct coil__engine_ops *real_ops;
+static coil__engine_open *real_open;
+static _Thread_local int rings_left;
+static atomic_bool is_held;
+static atomic_bool is_let_go;
+
+static void ring_and_hold(struct coil__engine *engine)
+{
+    real_ops->wake(engine);
+    if (rings_left == 0 || --rings_left > 0)
+        return;
+    is_held = true;
+    while (!is_let_go)
+        (void)sched_yield();
+}
+
+static int open_with_held_bell(const struct coil__engine_options *options,
+                               struct coil__engine **ret_engine, char *ret_why)
+{
+    const int result = real_open(options, ret_engine, ret_why);
+
+    if (result == 0)
+        (*ret_engine)->ops = &held_ops;
+    return result;
+}
+
+static int note_engine(void *arg)
+{
+    (void)arg;
+    real_ops = coil__sched_this->engine->ops;
+    return 0;
+}
+
+static void run_with_held_bell(int (*body)(void *), struct stopper *stopper)
+{
+    const coil_options options = {.size = sizeof options, .cores = CORES};
+
+    cr_assert_eq(fiber_test_coil_run(note_engine, NULL, NULL, NULL), 0, "chooses the engine");
+    held_ops = *real_ops;
+    held_ops.wake = ring_and_hold;
+    real_open = coil__run_engine_open;
+    coil__run_engine_open = open_with_held_bell;
+    cr_assert_eq(coil_run(body, stopper, &options, NULL), 0);
+    coil__run_engine_open = real_open;
+}
+
+static void *stop_and_be_held(void *arg)
+{
+    struct stopper *stopper = arg;
+
+    rings_left = stopper->rings;
+    coil_serve_cores_stop(stopper->listeners);
+    return NULL;
+}
+
+static int close_listeners(void *arg)
+{
+    coil_listeners_close(arg);
+    return 0;
+}
+
+static void close_while_held(struct stopper *stopper, int rings)
+{
+    stopper->rings = rings;
+    cr_assert_eq(coil_listen_cores("127.0.0.1:0", NULL, &stopper->listeners), 0);
+    cr_assert_eq(pthread_create(&stopper->thread, NULL, stop_and_be_held, stopper), 0);
+    while (!is_held)
+        coil_yield();
+    stopper->closer = spawn_until_parked(close_listeners, stopper->listeners);
+}
+
+static int count_core(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int close_before_the_second_post(void *arg)
+{
+    struct stopper *stopper = arg;
+
+    close_while_held(stopper, 1);
+    for (int i = 0; i < 50; i++) /* enough for a close that waits for nothing */
+        cr_assert_eq(coil_each_core(count_core, NULL), 0);
+    cr_assert_not_null(stopper->closer->tcb, "closed under a stop");
+    is_let_go = true;
+    cr_assert_eq(join_and_drop(stopper->closer), 0);
+    return pthread_join(stopper->thread, NULL);
+}
+
+Test(listeners, a_close_waits_for_stops_that_are_on_their_way, .timeout = 60)
+{
+    struct stopper stopper = {.listeners = NULL};
+
+    run_with_held_bell(close_before_the_second_post, &stopper);
+}
+
+static int close_after_the_last_post(void *arg)
+{
+    struct stopper *stopper = arg;
+
+    close_while_held(stopper, CORES);
+    cr_assert_eq(join_and_drop(stopper->closer), 0);
+    is_let_go = true;
+    return pthread_join(stopper->thread, NULL);
+}
+
+Test(listeners, a_stop_does_not_look_back_after_its_last_post, .timeout = 60)
+{
+    struct stopper stopper = {.listeners = NULL};
+
+    run_with_held_bell(close_after_the_last_post, &stopper);
 }
 
 /* ---- Refusals ---- */
