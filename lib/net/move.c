@@ -3,8 +3,9 @@
  *
  * A stream is tied to its core by what the ring does for it and by the pools that its buffers come
  * from. So it is taken apart as for a close, without sending or closing: its orders are asked to
- * end, and what they deliver meanwhile is kept. What is left is a descriptor, unread bytes, unsent
- * bytes and a few facts, in one block that crosses over, of which the other core makes a stream.
+ * end, and what they deliver meanwhile is kept. What is left is a descriptor, unread bytes and the
+ * descriptors that came with them, unsent bytes and a few facts, in one block that crosses over, of
+ * which the other core makes a stream.
  *
  * Invariant: the descriptor is owned by exactly one of: the old stream, the block, the new stream.
  */
@@ -17,10 +18,12 @@
 
 #include "base/alloc.h"
 #include "net/stream.h"
+#include "net/unix.h"
 
 struct moved {
     int fd;                    /* -1 when the new stream has it */
     struct coil__lease *input; /* unread bytes, or NULL */
+    struct coil__fds *fds;     /* of a stream that wants descriptors, else NULL */
     int input_status;
     int output_error;
     bool output_is_ended;
@@ -40,6 +43,7 @@ static void free_moved(struct moved *moved)
 {
     if (moved->fd >= 0)
         (void)close(moved->fd);
+    coil__fds_free(moved->fds);
     coil__free(moved->input);
     coil__free(moved);
 }
@@ -110,6 +114,8 @@ static int arrive(void *arg)
         return result;
     }
     restore_input(stream, moved);
+    stream->fds = moved->fds;
+    moved->fds = NULL;
     moved->fd = -1;
     stream->is_lent = true;
     stream->is_idle = moved->is_idle;
@@ -173,6 +179,7 @@ static int pack(coil_stream *stream, struct moved **ret_moved)
     moved->is_idle = stream->is_idle;
     moved->linger_timeout = stream->linger_timeout;
     moved->linger_bytes = stream->linger_bytes;
+    moved->fds = stream->fds;
     moved->fd = stream->fd;
     *ret_moved = moved;
     return 0;

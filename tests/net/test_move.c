@@ -5,8 +5,11 @@
  * What runs on the other core reports through atomics: Criterion's assertions belong to main's
  * thread.
  */
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
+
+#include <coil/unix.h>
 
 #include "base/alloc.h"
 #include "net/net_fixture.h"
@@ -163,6 +166,58 @@ CORES_TEST(a_send_that_is_stuck_moves_along)
     cr_assert_eq(coil_close(other), 0);
     await(&arrival);
     cr_assert_gt(arrival.sent, 0);
+}
+
+struct fd_arrival {
+    struct arrival arrival;
+    atomic_int passed[2];
+};
+
+static int take_passed_fds(coil_stream *stream, void *arg)
+{
+    struct fd_arrival *passed = arg;
+    char bytes[4];
+    int fd = -1;
+
+    for (int i = 0; i < 2; i++) {
+        if (coil_read_full(stream, bytes, 4, NULL) != 4 || coil_take_fds(stream, &fd, 1) != 1)
+            fd = -1;
+        passed->passed[i] = fd;
+    }
+    passed->arrival.is_done = true;
+    return 0;
+}
+
+static int open_null(void)
+{
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+/* One descriptor has arrived unread before the move, the other comes after it. */
+CORES_TEST(descriptors_that_were_passed_move_along)
+{
+    struct fd_arrival passed = {.arrival = {.offset = 0}, .passed = {-1, -1}};
+    const int sent[2] = {open_null(), open_null()};
+    const char *data;
+    coil_stream *stream;
+    coil_stream *peer;
+
+    stream_pair(&stream, &peer);
+    cr_assert_eq(coil_stream_want_fds(stream, 4), 0);
+    cr_assert_geq(coil_send_fds(peer, "left", 4, &sent[0], 1), 0);
+    cr_assert_eq(coil_peek(stream, 4, &data), 4);
+    cr_assert_eq(coil_stream_move(stream, 1, take_passed_fds, &passed), 0);
+    cr_assert_geq(coil_send_fds(peer, "righ", 4, &sent[1], 1), 0);
+    await(&passed.arrival);
+    cr_assert_eq(coil_close(peer), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_geq(passed.passed[i], 0, "descriptor %d", i);
+        cr_assert_eq(close(passed.passed[i]), 0);
+        cr_assert_eq(close(sent[i]), 0);
+    }
 }
 
 /* ---- Failures ---- */
