@@ -9,6 +9,9 @@
  * storing its eventfd last and withdrawn by taking that away first. Everything else is under the
  * lock. A handler stays installed while any watch wants its signal.
  *
+ * A child between fork and exec still has the handler, and shares the eventfd but not the counts
+ * (after vfork both): what strikes it there is not the watch's business, hence the owner.
+ *
  * Invariant: a watch has counted at least as many signals as its eventfd has tokens.
  */
 #include "io/signal.h"
@@ -31,6 +34,7 @@ enum {
 struct watch {
     _Atomic(int) published; /* eventfd + 1, 0 while the slot is not in use */
     int fd;
+    pid_t owner;
     sigset_t signals;
     _Atomic(unsigned) counts[SIGNALS_END]; /* handled and not told yet, by number */
 };
@@ -47,12 +51,14 @@ static void on_signal(int number)
 {
     const uint64_t one = 1;
     const int error = errno;
+    const pid_t self = getpid();
 
     atomic_fetch_add(&handlers_running, 1);
     for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++) {
         const int published = atomic_load(&watches[i].published);
 
-        if (published && sigismember(&watches[i].signals, number) == 1) {
+        if (published && watches[i].owner == self &&
+            sigismember(&watches[i].signals, number) == 1) {
             ssize_t written;
 
             atomic_fetch_add(&watches[i].counts[number], 1);
@@ -99,6 +105,7 @@ static int watch_locked(const sigset_t *signals)
         if (sigismember(signals, number) == 1 && !is_watched(number))
             (void)sigaction(number, &action, &previous[number]);
     watches[slot].fd = fd;
+    watches[slot].owner = getpid();
     watches[slot].signals = *signals;
     atomic_store_explicit(&watches[slot].published, fd + 1, memory_order_release);
     return slot;

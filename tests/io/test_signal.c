@@ -4,6 +4,9 @@
  */
 #include <coil/signal.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/alloc.h"
 #include "io/signal.h"
 #include "support/fiber_test.h"
@@ -71,6 +74,26 @@ FIBER_TEST(signal, as_many_as_were_delivered_are_told_the_lowest_first)
         cr_assert_eq(next(signal), SIGUSR1);
     cr_assert_eq(next(signal), SIGUSR2);
     cr_assert_eq(next_now(signal), -ETIMEDOUT);
+    coil_signal_close(signal);
+}
+
+/* The descriptor is shared with the child, what was counted is not. */
+FIBER_TEST(signal, what_strikes_a_forked_child_before_its_exec_is_not_told_here)
+{
+    coil_signal *signal = open_signals(SIGUSR1, SIGUSR2);
+    const pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        (void)raise(SIGUSR1);
+        _exit(0);
+    }
+    cr_assert_gt(child, 0);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+
+    cr_assert_eq(next_now(signal), -ETIMEDOUT);
+    cr_assert_eq(raise(SIGUSR2), 0);
+    cr_assert_eq(next(signal), SIGUSR2);
     coil_signal_close(signal);
 }
 
