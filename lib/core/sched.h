@@ -227,7 +227,7 @@ static inline int coil__checkpoint(struct coil__tcb *self)
 static inline void coil__wake(struct coil__tcb *tcb, int result)
 {
     COIL_ASSERT(tcb->state == COIL__FIBER_PARKED && "only a parked fiber can be woken, once");
-    COIL_DEBUG_ASSERT(tcb->sched == coil__sched_this && "from its own thread; else coil_post()");
+    COIL_ASSERT(tcb->sched == coil__sched_this && "from its own thread; else coil_post()");
     tcb->wait_result = result;
     tcb->interrupt = NULL;
     tcb->state = COIL__FIBER_READY;

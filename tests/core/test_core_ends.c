@@ -331,6 +331,43 @@ Test(core_ends, a_call_from_a_thread_without_coil_run_stops_with_a_sentence, .ti
     cr_assert_not_null(strstr(end.output, "called inside coil_run()"), "%s", end.output);
 }
 
+static int wait_for_permit(void *arg)
+{
+    return coil_sem_acquire(arg);
+}
+
+static int release_foreign(void *arg)
+{
+    coil_sem_release(arg);
+    return 0;
+}
+
+static int wake_a_fiber_elsewhere(void *arg)
+{
+    coil_sem sem;
+
+    (void)arg;
+    coil_sem_init(&sem, 0);
+    (void)spawn_until_parked(wait_for_permit, &sem);
+    return coil_on(1, release_foreign, &sem, NULL);
+}
+
+static int run_wake_elsewhere(void *arg)
+{
+    (void)arg;
+    return fiber_test_coil_run(wake_a_fiber_elsewhere, NULL, &three, NULL);
+}
+
+Test(core_ends, a_wake_from_another_core_stops_with_a_sentence, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(run_wake_elsewhere, NULL, &end);
+
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "from its own thread"), "%s", end.output);
+}
+
 static int cancel_foreign_fiber(void *arg)
 {
     coil_cancel(arg);
