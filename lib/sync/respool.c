@@ -408,17 +408,23 @@ static void keep(coil_resource *resource)
     key->users++;
 }
 
-static coil_resource *longest_idle(const coil_respool *pool)
+/* The longest idle one that no waiter is about to take, or NULL. */
+static coil_resource *first_to_spare(const coil_respool *pool)
 {
-    struct coil__list *link = coil__list_first(&pool->idle);
+    for (struct coil__list *link = pool->idle.next; link != &pool->idle; link = link->next) {
+        coil_resource *resource = container_of(link, coil_resource, link);
 
-    return link ? container_of(link, coil_resource, link) : NULL;
+        if (resource->key->idle_count > resource->key->arriving)
+            return resource;
+    }
+    return NULL;
 }
 
 void coil_respool_put(coil_resource *resource)
 {
     coil_respool *pool = resource->pool;
     struct key *key = resource->key;
+    coil_resource *surplus;
 
     if (is_outdated(resource) || key->used - key->arriving + key->idle_count > pool->options.max) {
         coil_respool_drop(resource);
@@ -427,9 +433,7 @@ void coil_respool_put(coil_resource *resource)
     keep(resource);
     give_place(pool, key);
     watch_idle(pool);
-    while (pool->idle_count > pool->options.idle_max) {
-        coil_resource *surplus = longest_idle(pool);
-
+    while (pool->idle_count > pool->options.idle_max && (surplus = first_to_spare(pool)) != NULL) {
         take_out(surplus);
         unmake(surplus);
     }

@@ -120,6 +120,31 @@ FIBER_TEST(respool, what_is_given_back_to_several_who_wait_is_all_used_again)
     free_pool(pool, &factory);
 }
 
+FIBER_TEST(respool, the_limit_of_idle_ones_spares_those_that_somebody_waits_for)
+{
+    struct factory factory;
+    coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2, .idle_max = 1});
+    char log[3] = "";
+    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
+    coil_resource *resources[2];
+    coil_fiber *fibers[2];
+
+    for (int i = 0; i < 2; i++)
+        resources[i] = get_resource(pool, "");
+    for (int i = 0; i < 2; i++)
+        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
+    for (int i = 0; i < 2; i++)
+        coil_respool_put(resources[i]);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(join_and_drop(fibers[i]), 0);
+    cr_assert_eq(factory.made, 2);
+    for (int i = 0; i < 2; i++)
+        coil_respool_put(getters[i].resource);
+
+    cr_assert_eq(factory.unmade, 1, "the surplus, when nobody waits");
+    free_pool(pool, &factory);
+}
+
 FIBER_TEST(respool, concurrent_creates_do_not_exceed_the_limit)
 {
     struct factory factory;
