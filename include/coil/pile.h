@@ -49,7 +49,8 @@ COIL_API COIL_MUST_CHECK int coil_pile_spawn(coil_pile *pile, int (*fn)(void *it
  *  function has returned. Any fiber may take, one at a time.
  *
  *  Returns 1 with the item; 0 when no call is left; -EBUSY when another fiber waits in this call;
- *  -ETIMEDOUT or -ECANCELED, which take nothing. Like next() on a GreenPile. */
+ *  -EDEADLK to a call that is the oldest itself; -ETIMEDOUT or -ECANCELED, which take nothing. Like
+ *  next() on a GreenPile. */
 COIL_API COIL_MUST_CHECK int coil_pile_next(coil_pile *pile, void **ret_item, int *ret_result);
 
 /** Cancels the calls that run, waits until they have ended, gives the items that are left to

@@ -288,13 +288,16 @@ int coil_imap_next(coil_imap *imap, void **ret_item, int *ret_result)
 
 static void cancel_fibers(coil_imap *imap)
 {
+    const coil_fiber *self = coil_self();
     struct coil__list *link;
 
+    COIL_ASSERT(imap->feeder != self && "the feeder would wait for itself");
     if (imap->feeder)
         coil_cancel(imap->feeder);
     for (link = imap->elements.next; link != &imap->elements; link = link->next) {
         struct element *element = container_of(link, struct element, link);
 
+        COIL_ASSERT(element->fiber != self && "a worker would wait for itself");
         if (element->fiber)
             coil_cancel(element->fiber);
     }

@@ -161,6 +161,8 @@ static int await_front(coil_pile *pile)
             return 0;
         if (front->is_done)
             return 1;
+        if (front->fiber == coil_self())
+            return -EDEADLK;
         result = coil__waitq_park(&pile->taker, "next of pile", pile);
         if (result < 0)
             return result;
@@ -203,6 +205,7 @@ void coil_pile_close(coil_pile *pile)
     pile->is_closing = true;
     for (link = pile->calls.next; link != &pile->calls; link = link->next) {
         call = container_of(link, struct call, link);
+        COIL_ASSERT(call->fiber != coil_self() && "a call would wait for itself");
         if (call->fiber)
             coil_cancel(call->fiber);
     }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* coil_imap without order: items come as they are done; bounds, errors and close as with order. */
+#include <signal.h>
+
 #include "base/alloc.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -187,4 +190,48 @@ FIBER_TEST(imap_unordered, room_for_none_is_refused)
 
     cr_assert_eq(coil_imap_new_unordered(0, work, feed, NULL, NULL, &imap), -EINVAL);
     cr_assert_null(imap);
+}
+
+static coil_imap *closed_from_inside;
+
+static int close_in_worker(void *item)
+{
+    (void)item;
+    coil_imap_close(closed_from_inside);
+    return 0;
+}
+
+static int feed_and_close(void *arg, void **ret_item)
+{
+    if (!arg)
+        coil_imap_close(closed_from_inside);
+    *ret_item = arg;
+    return 1;
+}
+
+static int close_from_inside(void *arg)
+{
+    child_check(coil_imap_new_unordered(1, close_in_worker, feed_and_close, arg, NULL,
+                                        &closed_from_inside) == 0,
+                "no imap\n");
+    return coil_sleep(COIL_MS(1));
+}
+
+static int run_close_from_inside(void *arg)
+{
+    return fiber_test_coil_run(close_from_inside, arg, NULL, NULL) == 0;
+}
+
+Test(imap_unordered, a_worker_or_feeder_that_closes_it_stops_the_program, .timeout = 60)
+{
+    int item = 0;
+    void *const args[] = {&item, NULL};
+
+    for (int i = 0; i < 2; i++) {
+        struct child_end end;
+
+        child_run(run_close_from_inside, args[i], &end);
+        cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+        cr_assert_not_null(strstr(end.output, "would wait for itself"), "%s", end.output);
+    }
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Piles: results in the order of the spawns, over a pool that several of them may share. */
+#include <signal.h>
+
 #include "base/alloc.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -208,6 +211,29 @@ FIBER_TEST(pile, any_fiber_may_take_but_only_one_at_a_time)
     teardown(&fixture);
 }
 
+static int take_own_result(void *arg)
+{
+    const struct item *item = arg;
+    void *taken = NULL;
+    const int result = coil_pile_next(item->pile, &taken, NULL);
+
+    cr_assert_null(taken);
+    return result;
+}
+
+FIBER_TEST(pile, a_call_cannot_wait_for_its_own_result)
+{
+    struct fixture fixture;
+
+    setup(&fixture, 1, 0);
+    fixture.items[0].pile = fixture.pile;
+    cr_assert_eq(coil_pile_spawn(fixture.pile, take_own_result, &fixture.items[0]), 0);
+    coil_yield();
+
+    expect_item(fixture.pile, &fixture.items[0], -EDEADLK);
+    teardown(&fixture);
+}
+
 FIBER_TEST(pile, an_interrupted_taker_takes_nothing)
 {
     struct fixture fixture;
@@ -355,6 +381,41 @@ FIBER_TEST(pile, closing_cancels_a_call_that_lends_its_slot_to_another)
     for (int i = 0; i < 2; i++)
         cr_assert_eq(fixture.items[i].seen, -ECANCELED, "call %d", i);
     coil_pool_free(fixture.pool);
+}
+
+static int close_own_pile(void *arg)
+{
+    const struct item *item = arg;
+
+    coil_pile_close(item->pile);
+    return 0;
+}
+
+static int call_that_closes(void *arg)
+{
+    coil_pool *pool;
+    struct item item = {.result = 0};
+
+    (void)arg;
+    child_check(coil_pool_new(1, &pool) == 0, "no pool\n");
+    child_check(coil_pile_new(pool, 0, NULL, &item.pile) == 0, "no pile\n");
+    child_check(coil_pile_spawn(item.pile, close_own_pile, &item) == 0, "no call\n");
+    return coil_pool_wait(pool);
+}
+
+static int run_call_that_closes(void *arg)
+{
+    return fiber_test_coil_run(call_that_closes, arg, NULL, NULL) == 0;
+}
+
+Test(pile, a_call_that_closes_its_own_pile_stops_the_program, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(run_call_that_closes, NULL, &end);
+
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "a call would wait for itself"), "%s", end.output);
 }
 
 FIBER_TEST(pile, when_any_allocation_fails_the_call_says_so_and_nothing_leaks)
