@@ -15,7 +15,7 @@ enum {
     LINE_SIZE = 512,    /* of what a client says, with newline and NUL */
     NAME_SIZE = 17,     /* of a nickname, with NUL */
     CLIENTS_MAX = 1000, /* the others wait until one has left */
-    QUEUE_LINES = 256,  /* that a client may be behind, besides what its socket holds */
+    QUEUE_LINES = 512,  /* that a client may be behind, besides what its socket holds */
 };
 
 /* One text for all who get it: the last of them frees it. */

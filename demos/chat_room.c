@@ -22,7 +22,7 @@
 enum {
     /* After so many the writers have a turn, with what the network has to tell: when all talk at
      * once, those who do read must not look slow. Far less than QUEUE_LINES. */
-    MESSAGES_AT_ONCE = 16,
+    MESSAGES_AT_ONCE = 4,
 };
 
 static const coil_time tick = COIL_SECONDS(1);
