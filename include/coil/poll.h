@@ -21,7 +21,8 @@ COIL_BEGIN_DECLS
 
 /** Waits until @p fd has one of @p events (POLLIN, POLLOUT, ...), an error, or a hang-up. Parks.
  *  Returns the events that there are, as poll(2) reports them (> 0); -EBADF when the descriptor is
- *  not open; -ETIMEDOUT or -ECANCELED. Like eventlet.hubs.trampoline(). */
+ *  not open; -ETIMEDOUT or -ECANCELED; -EMFILE, -ENFILE, -ENOMEM as coil_poll().
+ *  Like eventlet.hubs.trampoline(). */
 COIL_API COIL_MUST_CHECK int coil_poll_fd(int fd, short events);
 
 /** poll(2) for fibers: waits until one of the @p count descriptors of @p fds has something to tell,
@@ -29,8 +30,10 @@ COIL_API COIL_MUST_CHECK int coil_poll_fd(int fd, short events);
  *  as POLLNVAL, the same one may be there several times. With none at all it waits for the
  *  deadline. Parks.
  *
- *  Needs memory for more than 16 descriptors. Returns how many have something to tell (> 0);
- *  -ETIMEDOUT or -ECANCELED; -ENOMEM; -EINVAL when @p count is beyond the limit of open files.
+ *  Needs memory for more than 16 descriptors, and one more descriptor when it was woken for
+ *  nothing (another fiber was faster, or a peer has half-closed). Returns how many have something
+ *  to tell (> 0); -ETIMEDOUT or -ECANCELED; -ENOMEM, -EMFILE, -ENFILE; -EINVAL when @p count is
+ *  beyond the limit of open files.
  *  After an error `revents` means nothing. Like poll(2), eventlet.green.select.poll(). */
 COIL_API COIL_MUST_CHECK int coil_poll(struct pollfd *fds, size_t count);
 

@@ -7,11 +7,17 @@
  * the caller's storage. Then poll(2) is asked again, and its answer is the result: a completion is
  * only a reason to ask.
  *
+ * The ring tells more than was asked for: that a peer has half-closed (POLLRDHUP), as long as it
+ * lasts. A wait that was ended for nothing therefore goes on by way of an epoll descriptor, which
+ * wakes for what was asked, errors and hang-ups, as poll(2) does.
+ *
  * Invariant: when the call returns, no operation of it is with the engine.
  */
 #include <coil/poll.h>
 
 #include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "core/op.h"
@@ -29,12 +35,15 @@ struct wait {
     bool is_over;
 };
 
-/* A look, without waiting. */
+/* A look, without waiting. A signal that strikes meanwhile is told only when all have been looked
+ * at and none was ready. */
 static int look(struct pollfd *fds, size_t count)
 {
     const int result = poll(fds, count, 0); /* tidy: allow blocking-call: its timeout is 0 */
 
-    return result < 0 ? -errno : result;
+    if (result < 0)
+        return errno == EINTR ? 0 : -errno;
+    return result;
 }
 
 static void has_completed(struct coil__op *op)
@@ -106,12 +115,56 @@ static int wait_once(const struct pollfd *fds, size_t count, struct coil__op *op
     return result;
 }
 
+/* All that is asked of fds[at].fd up to that place: an epoll descriptor has each once. */
+static unsigned events_of(const struct pollfd *fds, size_t at)
+{
+    unsigned events = 0;
+
+    for (size_t i = 0; i <= at; i++)
+        if (fds[i].fd == fds[at].fd)
+            events |= (uint16_t)fds[i].events;
+    return events;
+}
+
+static void fill_epoll(int epoll_fd, const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct epoll_event event = {.events = (uint16_t)fds[i].events};
+
+        /* What can't be added, poll(2) knows all about. */
+        if (fds[i].fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i].fd, &event) == 0 ||
+            errno != EEXIST)
+            continue;
+        event.events = events_of(fds, i);
+        (void)epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fds[i].fd, &event);
+    }
+}
+
+/* The same, for nothing but what is asked. */
+static int wait_exactly(const struct pollfd *fds, size_t count, struct coil__op *ops)
+{
+    const struct pollfd all = {.fd = epoll_create1(EPOLL_CLOEXEC), .events = POLLIN};
+    int result;
+
+    if (all.fd < 0)
+        return -errno;
+    fill_epoll(all.fd, fds, count);
+    result = wait_once(&all, 1, ops);
+    (void)close(all.fd);
+    return result;
+}
+
 static int poll_in(struct pollfd *fds, size_t count, struct coil__op *ops)
 {
     int result = look(fds, count);
 
-    while (result == 0) {
+    if (result == 0) {
         result = wait_once(fds, count, ops);
+        if (result == 0)
+            result = look(fds, count);
+    }
+    while (result == 0) {
+        result = wait_exactly(fds, count, ops);
         if (result == 0)
             result = look(fds, count);
     }

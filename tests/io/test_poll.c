@@ -3,8 +3,12 @@
 #include <coil/poll.h>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -270,4 +274,105 @@ FIBER_TEST(poll, impossible_counts_and_a_lack_of_memory_are_told)
     cr_assert_eq(coil_poll(asked, 17), -EINVAL);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     close_pipe(fds);
+}
+
+/* ---- What the ring tells and poll(2) does not ---- */
+
+static int poll_for_room(void *arg)
+{
+    const int *fd = arg;
+
+    return coil_poll_fd(*fd, POLLOUT);
+}
+
+FIBER_TEST(poll, a_peer_that_has_half_closed_wakes_nobody_who_waits_for_room)
+{
+    char block[4096] = "";
+    coil_fiber *fiber;
+    uint64_t completions;
+    int fds[2];
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    while (send(fds[0], block, sizeof block, MSG_DONTWAIT) > 0)
+        continue;
+    cr_assert_eq(shutdown(fds[1], SHUT_WR), 0);
+    fiber = spawn_until_parked(poll_for_room, &fds[0]);
+    for (int i = 0; i < 10; i++)
+        coil_yield();
+    completions = coil__sched()->engine->stats.completion_count;
+    for (int i = 0; i < 1000; i++)
+        coil_yield();
+    cr_assert_lt(coil__sched()->engine->stats.completion_count, completions + 10);
+
+    while (recv(fds[1], block, sizeof block, MSG_DONTWAIT) > 0)
+        continue;
+    cr_assert_eq(join_and_drop(fiber), POLLOUT);
+    cr_assert_eq(active(), 0);
+    close_pipe(fds);
+}
+
+FIBER_TEST(poll, of_duplicates_each_is_heeded_beside_a_peer_that_has_half_closed)
+{
+    struct pollfd asked[4];
+    struct question question = {asked, 4};
+    char block[4096] = "";
+    coil_fiber *fiber;
+    int fds[2];
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    while (send(fds[0], block, sizeof block, MSG_DONTWAIT) > 0)
+        continue;
+    cr_assert_eq(shutdown(fds[1], SHUT_WR), 0);
+    asked[0] = (struct pollfd){.fd = -1, .events = POLLIN};
+    asked[1] = (struct pollfd){.fd = fds[0], .events = POLLPRI};
+    asked[2] = (struct pollfd){.fd = fds[0], .events = POLLOUT};
+    asked[3] = (struct pollfd){.fd = fds[0], .events = POLLPRI};
+    fiber = spawn_until_parked(ask, &question);
+    for (int i = 0; i < 10; i++)
+        coil_yield();
+
+    while (recv(fds[1], block, sizeof block, MSG_DONTWAIT) > 0)
+        continue;
+    cr_assert_eq(join_and_drop(fiber), 1);
+    cr_assert_eq(asked[2].revents, POLLOUT);
+    cr_assert_eq(active(), 0);
+    close_pipe(fds);
+}
+
+static atomic_int strike_count;
+
+static void count_strike(int number)
+{
+    (void)number;
+    atomic_fetch_add(&strike_count, 1);
+}
+
+FIBER_TEST(poll, a_signal_that_strikes_is_not_the_end_of_a_wait)
+{
+    const struct itimerval often = {.it_interval = {0, 200}, .it_value = {0, 200}};
+    const struct itimerval never = {.it_interval = {0, 0}};
+    struct sigaction action = {.sa_handler = count_strike, .sa_flags = SA_RESTART};
+    struct sigaction previous;
+    struct pollfd *asked = malloc(MANY * sizeof *asked);
+    int fds[2];
+
+    make_pipe(fds);
+    for (int i = 0; i < MANY; i++)
+        asked[i] = (struct pollfd){.fd = fds[0], .events = POLLIN};
+    cr_assert_eq(sigaction(SIGALRM, &action, &previous), 0);
+    cr_assert_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        coil_scope scope;
+        int result;
+
+        coil_scope_enter(&scope, COIL_US(100));
+        result = coil_poll(asked, MANY);
+        (void)coil_scope_leave(&scope);
+        cr_assert_eq(result, -ETIMEDOUT, "%d after %d signals", result, strike_count);
+    }
+    cr_assert_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    cr_assert_eq(sigaction(SIGALRM, &previous, NULL), 0);
+    cr_assert_gt(strike_count, 0);
+    close_pipe(fds);
+    free(asked);
 }
