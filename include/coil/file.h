@@ -9,7 +9,7 @@
  *
  * Reads and writes name their offset and leave the file's own position alone, so that fibers can
  * share a descriptor. What has no offsets (pipes, terminals) is read and written with
- * COIL_FILE_POSITION.
+ * COIL_FILE_POSITION. A pipe that nobody reads is -EPIPE, without a SIGPIPE.
  *
  * FIFOs: whether an open waits for the other side depends on the kernel, unless O_NONBLOCK says so.
  *

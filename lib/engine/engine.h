@@ -47,7 +47,7 @@ enum coil__request_kind {
     COIL__OP_RECVMSG, /* fd, data = struct msghdr, flags = MSG_* */
     COIL__OP_CONNECT, /* fd, data = struct sockaddr, length */
     COIL__OP_READ,    /* fd, data, length, offset (UINT64_MAX: the file's own position) */
-    COIL__OP_WRITE,   /* as READ; both: flags = enum coil__op_flag */
+    COIL__OP_WRITE,   /* as READ; both, and WRITEV: flags = enum coil__op_flag */
     COIL__OP_OPENAT,  /* fd = directory, data = path, flags = O_*, length = mode; gives the fd */
     COIL__OP_OPENAT2, /* fd = directory, data = path, extra = struct open_how; gives the fd */
     COIL__OP_STATX,   /* fd = directory, data = path, flags = AT_*, length = mask, extra = statx */

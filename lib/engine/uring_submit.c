@@ -93,14 +93,14 @@ static void fill_name_op(struct io_uring_sqe *sqe, const struct coil__op *op)
     }
 }
 
-/* What the flags of a READ or a WRITE ask for. A worker of the kernel may wait, and a SIGPIPE that
- * it gets reaches nobody. */
+/* What the flags of a READ, WRITE or WRITEV ask for. A worker of the kernel may wait, and a SIGPIPE
+ * that it gets reaches nobody. */
 static void heed_flags(struct coil__uring *uring, struct io_uring_sqe *sqe,
                        const struct coil__op *op)
 {
     bool is_for_worker = (op->flags & COIL__OP_MAY_BLOCK) != 0;
 
-    if (op->request.kind == COIL__OP_WRITE && (op->flags & COIL__OP_QUIET)) {
+    if (op->request.kind != COIL__OP_READ && (op->flags & COIL__OP_QUIET)) {
         if (!uring->is_write_proven)
             coil__uring_prove_write(uring);
         if (coil__uring_can(uring, COIL__URING_NOSIGNAL))
@@ -308,7 +308,8 @@ static void place(struct coil__uring *uring, struct coil__request *request)
         fill_accept(uring, sqe, coil__accept_of(request));
     else
         fill_op(sqe, coil__op_of(request));
-    if (request->kind == COIL__OP_READ || request->kind == COIL__OP_WRITE)
+    if (request->kind == COIL__OP_READ || request->kind == COIL__OP_WRITE ||
+        request->kind == COIL__OP_WRITEV)
         heed_flags(uring, sqe, coil__op_of(request));
     if (COIL_UNLIKELY(!coil__uring_can(uring, COIL__URING_FILE_OPS)) && is_newer(request))
         sqe->opcode = OP_NONE;

@@ -76,9 +76,16 @@ ssize_t coil_file_read(int fd, void *buffer, size_t size, uint64_t offset)
     return coil__op_run(&op, "file read");
 }
 
+/* What has offsets has no reader that could be missing. */
+static uint32_t write_flags(uint64_t offset)
+{
+    return offset == COIL_FILE_POSITION ? (uint32_t)COIL__OP_QUIET : 0;
+}
+
 ssize_t coil_file_write(int fd, const void *data, size_t size, uint64_t offset)
 {
-    struct coil__op op = coil__op_make(COIL__OP_WRITE, fd, (void *)(size_t)data, size, 0);
+    struct coil__op op =
+        coil__op_make(COIL__OP_WRITE, fd, (void *)(size_t)data, size, write_flags(offset));
 
     op.more.offset = offset;
     return coil__op_run(&op, "file write");
@@ -97,8 +104,8 @@ ssize_t coil_file_readv(int fd, const struct iovec *pieces, int count, uint64_t 
 
 ssize_t coil_file_writev(int fd, const struct iovec *pieces, int count, uint64_t offset)
 {
-    struct coil__op op =
-        coil__op_make(COIL__OP_WRITEV, fd, (void *)(size_t)pieces, (unsigned)count, 0);
+    struct coil__op op = coil__op_make(COIL__OP_WRITEV, fd, (void *)(size_t)pieces, (unsigned)count,
+                                       write_flags(offset));
 
     if (count < 0)
         return -EINVAL;

@@ -4,6 +4,8 @@
  * What is done to names, whole files and directories is in the tests beside this one.
  */
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -504,4 +506,32 @@ FIBER_TEST(file, an_open_that_races_with_a_cancel_loses_no_descriptor)
         (void)close(writer);
     }
     cr_assert_gt(opened_count, 0, "no open won: the race was not tried");
+}
+
+static atomic_int signal_count;
+
+static void count_signal(int number)
+{
+    (void)number;
+    atomic_fetch_add(&signal_count, 1);
+}
+
+FIBER_TEST(file, a_pipe_without_a_reader_is_an_error_and_no_signal)
+{
+    struct sigaction action = {.sa_handler = count_signal};
+    struct sigaction previous;
+    char data[] = "x";
+    const struct iovec piece = {data, 1};
+    int fds[2];
+
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    cr_assert_eq(close(fds[0]), 0);
+    cr_assert_eq(sigaction(SIGPIPE, &action, &previous), 0);
+
+    cr_assert_eq(coil_file_write(fds[1], data, 1, COIL_FILE_POSITION), -EPIPE);
+    cr_assert_eq(coil_file_writev(fds[1], &piece, 1, COIL_FILE_POSITION), -EPIPE);
+
+    cr_assert_eq(signal_count, 0);
+    cr_assert_eq(sigaction(SIGPIPE, &previous, NULL), 0);
+    cr_assert_eq(coil_file_close(fds[1]), 0);
 }

@@ -47,8 +47,8 @@ static int read_now(struct coil__op *op)
                               : read(fd, op->data, length));
 }
 
-/* write(2), but a pipe without a reader sends no SIGPIPE. */
-static ssize_t write_quietly(int fd, const void *data, size_t length)
+/* writev(2), but a pipe without a reader sends no SIGPIPE. */
+static ssize_t write_quietly(int fd, const struct iovec *pieces, int count)
 {
     const struct timespec at_once = {0};
     sigset_t signals;
@@ -61,7 +61,7 @@ static ssize_t write_quietly(int fd, const void *data, size_t length)
     (void)sigaddset(&signals, SIGPIPE);
     (void)pthread_sigmask(SIG_BLOCK, &signals, &before);
     (void)sigpending(&pending);
-    result = write(fd, data, length);
+    result = writev(fd, pieces, count);
     error = errno;
     if (result < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) == 0)
         (void)sigtimedwait(&signals, NULL, &at_once);
@@ -75,20 +75,22 @@ static int write_now(struct coil__op *op)
     const int fd = op->request.fd;
     const bool has_offset = op->more.offset != UINT64_MAX;
     size_t length = op->length > INT_MAX ? INT_MAX : op->length;
+    struct iovec piece;
     struct stat status;
 
     if (would_block(fd, POLLOUT))
         return -EAGAIN;
-    if (op->request.kind == COIL__OP_WRITEV)
-        return outcome(has_offset ? pwritev(fd, op->data, (int)length, (off_t)op->more.offset)
-                                  : writev(fd, op->data, (int)length));
+    if (has_offset && op->request.kind == COIL__OP_WRITEV)
+        return outcome(pwritev(fd, op->data, (int)length, (off_t)op->more.offset));
     if (has_offset)
         return outcome(pwrite(fd, op->data, length, (off_t)op->more.offset));
+    if (op->request.kind == COIL__OP_WRITEV)
+        return outcome(write_quietly(fd, op->data, (int)length));
     /* POLLOUT promises room for this much and no more. */
     if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && length > PIPE_BUF)
         length = PIPE_BUF;
-    return outcome(op->flags & COIL__OP_QUIET ? write_quietly(fd, op->data, length)
-                                              : write(fd, op->data, length));
+    piece = (struct iovec){op->data, length};
+    return outcome(write_quietly(fd, &piece, 1));
 }
 
 static int name_op(struct coil__op *op)
