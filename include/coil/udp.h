@@ -133,8 +133,8 @@ COIL_API COIL_MUST_CHECK ssize_t coil_udp_send_batch(coil_udp *udp, const coil_d
 /** Sends @p size bytes as datagrams of @p segment bytes each, the last one shorter if need be: cut
  *  by the kernel or the network card, which is several times cheaper than sending them one by one.
  *  At most 64 datagrams and 65,000 bytes. UDP only. Parks as coil_udp_send().
- *  Returns 0; -EINVAL beyond these limits; -EIO when the route can't do it; else as
- *  coil_udp_send(). Like UDP_SEGMENT in udp(7). */
+ *  Returns 0; -EINVAL beyond these limits; -EOPNOTSUPP for a unix socket; -EIO when the route can't
+ *  do it; else as coil_udp_send(). Like UDP_SEGMENT in udp(7). */
 COIL_API int coil_udp_send_segments(coil_udp *udp, const void *data, size_t size, size_t segment,
                                     const coil_address *to);
 

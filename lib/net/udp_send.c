@@ -131,7 +131,10 @@ int coil_udp_send_segments(coil_udp *udp, const void *data, size_t size, size_t 
         .msg_controllen = sizeof control.bytes,
     };
 
-    if (segment == 0 || size > SEGMENTED_SIZE_MAX || size > segment * SEGMENTS_MAX)
+    if (udp->family == AF_UNIX) /* which would pass over what it does not know */
+        return -EOPNOTSUPP;
+    if (segment == 0 || size > SEGMENTED_SIZE_MAX ||
+        segment < (size + SEGMENTS_MAX - 1) / SEGMENTS_MAX)
         return -EINVAL;
     if (size <= segment) /* one datagram: nothing to cut */
         message.msg_controllen = 0;

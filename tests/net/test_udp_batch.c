@@ -198,3 +198,29 @@ FIBER_TEST(udp_batch, segments_leave_in_one_call_and_arrive_as_datagrams)
     coil_udp_close(a);
     coil_udp_close(b);
 }
+
+FIBER_TEST(udp_batch, segments_are_cut_for_udp_alone)
+{
+    coil_udp *a;
+    coil_udp *b;
+
+    unix_datagram_pair(&a, &b);
+    cr_assert_eq(coil_udp_send_segments(a, "abcdef", 6, 2, NULL), -EOPNOTSUPP);
+    cr_assert_eq(coil_udp_send_segments(a, "abcdef", 6, 6, NULL), -EOPNOTSUPP);
+    send_text(a, "next");
+    expect_text(b, "next");
+    coil_udp_close(a);
+    coil_udp_close(b);
+}
+
+FIBER_TEST(udp_batch, a_segment_of_any_length_holds_a_single_datagram)
+{
+    coil_udp *a;
+    coil_udp *b;
+
+    udp_pair(&a, &b);
+    cr_assert_eq(coil_udp_send_segments(a, "whole", 5, SIZE_MAX / 64 + 1, NULL), 0);
+    expect_text(b, "whole");
+    coil_udp_close(a);
+    coil_udp_close(b);
+}
