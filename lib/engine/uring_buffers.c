@@ -28,6 +28,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/log.h"
 
 enum {
     COLOUR = 64,             /* bytes by which one buffer is shifted against the last */
@@ -157,7 +158,11 @@ void coil__uring_buffers_close(struct coil__uring *uring, struct coil__uring_buf
 {
     struct io_uring_buf_reg registration = {.bgid = buffers->group};
 
-    COIL_ASSERT(buffers->held_count == 0 && "all leases were returned before the engine closes");
+    if (buffers->held_count > 0)
+        coil__log(COIL_LOG_WARNING,
+                  "%u buffers of received bytes were not given back: a stream or a datagram socket "
+                  "was not closed",
+                  buffers->held_count);
     while (buffers->private_free) {
         struct coil__lease *lease = buffers->private_free;
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "net/net_fixture.h"
+#include "support/child.h"
 
 TestSuite(close, .timeout = 30);
 
@@ -521,4 +522,38 @@ FIBER_TEST(close, no_linger_without_bytes)
     coil_stream_linger(stream, COIL_NEVER, 0);
     cr_assert_eq(coil_close(stream), 0);
     cr_assert_eq(close(fd), 0);
+}
+
+/* ---- Never ---- */
+
+static int forget_a_stream(void *arg)
+{
+    const char *data;
+    coil_stream *stream;
+    int fd;
+
+    (void)arg;
+    stream_and_fd(&stream, &fd);
+    child_check(write(fd, "unread", 6) == 6, "write");
+    (void)close(fd);
+    child_check(coil_peek(stream, 100, &data) == 6, "peek");
+    return 0;
+}
+
+static int run_and_forget(void *arg)
+{
+    int result = -1;
+
+    child_check(fiber_test_coil_run(forget_a_stream, arg, NULL, &result) == 0, "coil_run");
+    return result;
+}
+
+Test(close, a_stream_that_was_never_closed_is_named_and_ends_no_program)
+{
+    struct child_end end;
+
+    child_run(run_and_forget, NULL, &end);
+    cr_assert_eq(end.signal, 0, "signal %d: %s", end.signal, end.output);
+    cr_assert_eq(end.exit_code, 0, "%s", end.output);
+    cr_assert_not_null(strstr(end.output, "not closed"), "%s", end.output);
 }

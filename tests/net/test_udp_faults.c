@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "net/net_fixture.h"
 #include "net/udp_fixture.h"
+#include "support/child.h"
 
 enum {
     MANY = 100,
@@ -194,4 +195,43 @@ Test(udp_faults, every_allocation_may_fail_and_nothing_is_left_or_hangs, .timeou
             break;
     }
     cr_assert_gt(failures, 3);
+}
+
+/* ---- Forgotten ---- */
+
+static int forget_a_socket(void *arg)
+{
+    coil_udp *reader;
+    coil_udp *writer;
+
+    (void)arg;
+    udp_pair(&reader, &writer);
+    send_text(writer, "first");
+    expect_text(reader, "first");
+    for (int n = 0; n < 100; n++) {
+        send_text(writer, "x");
+        for (int turn = 0; turn < 3; turn++)
+            coil_yield();
+    }
+    child_check(reader->order.first != NULL, "datagrams");
+    while (reader->order.is_active)
+        coil_yield();
+    return 0;
+}
+
+static int run_and_forget(void *arg)
+{
+    int result = -1;
+
+    child_check(fiber_test_coil_run(forget_a_socket, arg, NULL, &result) == 0, "coil_run");
+    return result;
+}
+
+Test(udp_faults, a_socket_that_was_never_closed_ends_no_program)
+{
+    struct child_end end;
+
+    child_run(run_and_forget, NULL, &end);
+    cr_assert_eq(end.signal, 0, "signal %d: %s", end.signal, end.output);
+    cr_assert_eq(end.exit_code, 0, "%s", end.output);
 }
