@@ -90,7 +90,9 @@ void coil__stdio_before_wait(coil_stream *stream)
 {
     coil_stream *out = stream->net->standard[STDOUT_FILENO];
 
-    if (stream == stream->net->standard[STDIN_FILENO] && out && out->output.chunk)
+    if (stream != stream->net->standard[STDIN_FILENO] || !out || !out->output.chunk)
+        return;
+    if (!out->is_closing) /* the close sends what is to be sent, and waits for no more than that */
         coil__output_push(out);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/stream.h"
 #include "support/child.h"
 #include "support/fiber_test.h"
 
@@ -288,6 +289,67 @@ static int check_prompt(void *arg)
 Test(stdio, a_prompt_is_shown_before_the_answer_is_awaited)
 {
     expect_success(check_prompt);
+}
+
+static int close_at_once(void *arg)
+{
+    coil_scope scope;
+    int result;
+
+    coil_scope_enter(&scope, 0);
+    result = coil_close(arg);
+    (void)coil_scope_leave(&scope);
+    return result;
+}
+
+/* Reads between the end of what the close had under way and the closing fiber's turn. */
+static int read_under_a_close(void *arg)
+{
+    const struct person *person = arg;
+    coil_fiber *closer;
+    coil_scope scope;
+    coil_stream *in;
+    coil_stream *out;
+    char block[4096] = "";
+
+    (void)fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK);
+    while (write(STDOUT_FILENO, block, sizeof block) > 0)
+        continue;
+    child_check(coil_stdin(&in) == 0, "stdin");
+    child_check(coil_stdout(&out) == 0, "stdout");
+    child_check(coil_write(out, "unsent", 6) == 0, "write");
+    coil_scope_enter(&scope, COIL_MS(1));
+    child_check(coil_read(in, block, 1) == -ETIMEDOUT, "the prompt that has no room");
+    (void)coil_scope_leave(&scope);
+    child_check(out->output.flight > 0, "is not under way");
+
+    child_check(coil_spawn(close_at_once, out, &closer) == 0, "spawn");
+    while (out->output.flight > 0)
+        coil_yield();
+    child_check(closer->tcb && closer->tcb->state == COIL__FIBER_READY, "has not run yet");
+    coil_scope_enter(&scope, COIL_MS(1));
+    child_check(coil_read(in, block, 1) == -ETIMEDOUT, "read");
+    (void)coil_scope_leave(&scope);
+    for (int i = 0; i < 100 && closer->tcb; i++)
+        coil_yield();
+    child_check(!closer->tcb, "the close waits for a send that began under it");
+    child_check(join_and_drop(closer) == -ETIMEDOUT, "close");
+    (void)person;
+    return 0;
+}
+
+static int check_read_under_a_close(void *arg)
+{
+    struct person person = {.hears = pipe_to(STDOUT_FILENO), .types = pipe_to(STDIN_FILENO)};
+
+    (void)arg;
+    run(read_under_a_close, &person);
+    return 0;
+}
+
+Test(stdio, a_prompt_is_not_shown_under_a_close)
+{
+    expect_success(check_read_under_a_close);
 }
 
 static int read_a_line(void *arg)
