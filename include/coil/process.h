@@ -21,7 +21,8 @@
  * A coil_process belongs to the one who spawned it and ends with coil_process_free(), which kills a
  * process that still runs. No zombie is left; no process that got the number of an ended one is
  * ever signalled. There is no SIGCHLD handler, and the program may have its own; only one that
- * ignores SIGCHLD, or waits for all children, takes the status away (-ECHILD).
+ * ignores SIGCHLD, or waits for all children, takes the status away (-ECHILD), and what is left of
+ * a group is not found any more then.
  *
  * A process that closes its descriptors or never reads stops nobody: writing to it gives -EPIPE or
  * waits, within the caller's scope. What a grandchild holds open stays open: the output of a

@@ -4,11 +4,12 @@
  * A child is held by a descriptor of its own (pidfd), which becomes readable when it ends. One POLL
  * on it serves all fibers that wait; it belongs to the record, so that any of them may leave. Its
  * completion takes the status at once, and hands it to each waiter: when they run, the record may
- * be gone.
+ * be gone. The end of a child that is traced (a debugger, strace) is its tracer's first: the status
+ * is looked for again until it comes.
  *
  * Signals go through the descriptor, which means this process and no later one with its number. A
  * group has no descriptor, only the number of its leader; that number stays taken because a leader
- * is left a zombie until it is freed.
+ * is left a zombie until it is freed. Once somebody else has reaped it the number is anybody's.
  */
 #include "net/process.h"
 
@@ -27,6 +28,8 @@ enum {
     STANDARD_COUNT = 3,
 };
 
+static const coil_time retry_delay = COIL_MS(1);
+
 /* ---- The end of a process ---- */
 
 /* What a waiter wants to know; the one who frees wants nothing. */
@@ -34,24 +37,31 @@ struct end {
     int status;
 };
 
-static void take_status(coil_process *process)
+/* False when there is none yet. */
+static bool take_status(coil_process *process)
 {
     const int flags = WEXITED | WNOHANG | (process->leads_group ? WNOWAIT : 0);
     siginfo_t info = {.si_pid = 0};
 
-    process->is_over = true;
     if (waitid(P_PIDFD, (id_t)process->pidfd, &info, flags) < 0)
         process->result = -errno;
+    else if (info.si_pid == 0)
+        return false;
     else
         process->status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    process->is_over = true;
+    return true;
 }
 
-static void has_ended(struct coil__op *op)
+static void look(coil_process *process)
 {
-    coil_process *process = container_of(op, coil_process, op);
     struct coil__waiter *waiter;
 
-    take_status(process);
+    if (!take_status(process)) {
+        coil__timer_arm(&process->sched->timers, &process->retry,
+                        coil__clock_deadline(retry_delay));
+        return;
+    }
     while ((waiter = coil__waitq_first(&process->waiters)) != NULL) {
         struct end *end = waiter->object;
 
@@ -61,6 +71,16 @@ static void has_ended(struct coil__op *op)
     }
 }
 
+static void has_ended(struct coil__op *op)
+{
+    look(container_of(op, coil_process, op));
+}
+
+static void look_again(struct coil__timer *timer)
+{
+    look(container_of(timer, coil_process, retry));
+}
+
 static void watch(coil_process *process)
 {
     if (process->is_watched)
@@ -68,6 +88,7 @@ static void watch(coil_process *process)
     process->is_watched = true;
     process->op = coil__op_make(COIL__OP_POLL, process->pidfd, NULL, 0, POLLIN);
     process->op.done = has_ended;
+    process->retry.fire = look_again;
     coil__list_init(&process->op.request.link);
     process->sched->engine->ops->submit(process->sched->engine, &process->op);
 }
@@ -91,10 +112,20 @@ int coil_process_wait(coil_process *process, int *ret_status)
     return result;
 }
 
+/* Whether the leader runs or is our zombie. */
+static bool is_number_ours(const coil_process *process)
+{
+    siginfo_t info;
+
+    return waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 int coil_process_kill(coil_process *process, int number)
 {
     int result;
 
+    if (process->leads_group && !is_number_ours(process))
+        return -ESRCH;
     if (process->leads_group)
         result = kill(-process->pid, number);
     else
@@ -195,6 +226,7 @@ void coil_process_free(coil_process *process)
         return;
     if (!process->is_over) {
         (void)coil_process_kill(process, SIGKILL);
+        (void)pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0); /* it may have left its group */
         watch(process);
     }
     close_streams(process);

@@ -13,7 +13,8 @@
 #include "core/waitq.h"
 
 struct coil_process {
-    struct coil__op op; /* polls pidfd, from the first wait on */
+    struct coil__op op;       /* polls pidfd, from the first wait on */
+    struct coil__timer retry; /* then, while a tracer keeps the end from us */
     struct coil__sched *sched;
     struct coil__waitq waiters;
     pid_t pid;

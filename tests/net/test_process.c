@@ -3,8 +3,11 @@
  * is left: no zombie, no descriptor, no waiting loop.
  */
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -265,6 +268,129 @@ FIBER_TEST(process, free_tells_the_status_to_who_still_waits)
     coil_process_free(process);
 
     cr_assert_eq(join_and_drop(fiber), -SIGKILL);
+}
+
+FIBER_TEST(process, free_kills_a_child_that_has_left_its_group)
+{
+    const char *const argv[] = {"perl", "-e",
+                                "setpgrp(0, getpgrp(getppid())) or die; syswrite(STDOUT, 'x'); "
+                                "sleep 60",
+                                NULL};
+    coil_process_options options = COIL_PROCESS_OPTIONS_INIT;
+    coil_process *process;
+    coil_scope scope;
+    char byte;
+
+    options.new_group = true;
+    options.out = COIL_PROCESS_PIPE;
+    cr_assert_eq(coil_process_spawn(argv, &options, &process), 0);
+    cr_assert_eq(coil_read(coil_process_out(process), &byte, 1), 1);
+
+    coil_scope_enter(&scope, COIL_SECONDS(30));
+    coil_process_free(process);
+    cr_assert_eq(coil_expired(), 0, "it was waited for, not killed");
+    (void)coil_scope_leave(&scope);
+    expect_no_children();
+}
+
+/* A child with the number `pid`, which leads a group of that number. */
+static pid_t fork_with_number(pid_t pid)
+{
+    struct clone_args args = {
+        .exit_signal = SIGCHLD,
+        .set_tid = (uint64_t)(uintptr_t)&pid,
+        .set_tid_size = 1,
+    };
+    const pid_t child = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+
+    if (child == 0) {
+        (void)setpgid(0, 0);
+        for (;;)
+            (void)pause();
+    }
+    if (child > 0)
+        (void)setpgid(child, child);
+    return child;
+}
+
+FIBER_TEST(process, who_gets_the_number_of_a_group_whose_leader_was_reaped_by_others_is_left_alone)
+{
+    coil_process_options options = COIL_PROCESS_OPTIONS_INIT;
+    coil_process *process;
+    pid_t stranger;
+    pid_t pid;
+
+    options.new_group = true;
+    process = spawn_script("exit 0", &options);
+    pid = coil_process_pid(process);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    stranger = fork_with_number(pid);
+    if (stranger < 0) {
+        coil_process_free(process);
+        cr_skip_test("this kernel or user chooses no number");
+    }
+
+    cr_assert_eq(coil_process_kill(process, SIGTERM), -ESRCH);
+    coil_process_free(process);
+
+    cr_assert_eq(waitpid(stranger, NULL, WNOHANG), 0, "it was killed");
+    cr_assert_eq(kill(stranger, SIGKILL), 0);
+    cr_assert_eq(waitpid(stranger, NULL, 0), stranger);
+}
+
+/* A process that traces `pid` and reaps it when it is told to. */
+static pid_t fork_tracer(pid_t pid, int *ret_tell)
+{
+    int told[2];
+    int ready[2];
+    pid_t tracer;
+    char byte;
+
+    cr_assert_eq(pipe2(told, O_CLOEXEC), 0);
+    cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+    tracer = fork();
+    if (tracer == 0) {
+        (void)close(told[1]);
+        byte = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+        (void)!write(ready[1], &byte, 1);
+        (void)!read(told[0], &byte, 1);
+        (void)waitpid(pid, NULL, __WALL);
+        _exit(0);
+    }
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert_eq(close(ready[0]) + close(ready[1]) + close(told[0]), 0);
+    *ret_tell = told[1];
+    if (byte)
+        return tracer;
+    cr_assert_eq(close(told[1]), 0);
+    cr_assert_eq(waitpid(tracer, NULL, 0), tracer);
+    return -1;
+}
+
+FIBER_TEST(process, the_status_of_a_child_that_is_traced_is_awaited_until_its_tracer_lets_go)
+{
+    coil_process *process = spawn_script("exec sleep 60", NULL);
+    char log[4] = "";
+    struct waiting wait = {process, log, 'a'};
+    coil_fiber *fiber;
+    pid_t tracer;
+    int tell;
+
+    tracer = fork_tracer(coil_process_pid(process), &tell);
+    if (tracer < 0) {
+        coil_process_free(process);
+        cr_skip_test("tracing is not allowed");
+    }
+    fiber = spawn_until_parked(wait_and_log, &wait);
+    cr_assert_eq(coil_process_kill(process, SIGKILL), 0);
+    for (int i = 0; i < 20; i++)
+        (void)coil_sleep(COIL_MS(1));
+    cr_assert_eq(close(tell), 0);
+
+    cr_assert_eq(join_and_drop(fiber), -SIGKILL);
+    coil_process_free(process);
+    cr_assert_eq(waitpid(tracer, NULL, 0), tracer);
+    expect_no_children();
 }
 
 /* ---- Starting ---- */
