@@ -286,21 +286,22 @@ int coil_imap_next(coil_imap *imap, void **ret_item, int *ret_result)
     return result;
 }
 
+/* A fiber of the imap, or NULL. */
+static void cancel_fiber(coil_fiber *fiber)
+{
+    if (!fiber)
+        return;
+    COIL_ASSERT(fiber != coil_self() && "a worker or the feeder would wait for itself");
+    coil_cancel(fiber);
+}
+
 static void cancel_fibers(coil_imap *imap)
 {
-    const coil_fiber *self = coil_self();
     struct coil__list *link;
 
-    COIL_ASSERT(imap->feeder != self && "the feeder would wait for itself");
-    if (imap->feeder)
-        coil_cancel(imap->feeder);
-    for (link = imap->elements.next; link != &imap->elements; link = link->next) {
-        struct element *element = container_of(link, struct element, link);
-
-        COIL_ASSERT(element->fiber != self && "a worker would wait for itself");
-        if (element->fiber)
-            coil_cancel(element->fiber);
-    }
+    cancel_fiber(imap->feeder);
+    for (link = imap->elements.next; link != &imap->elements; link = link->next)
+        cancel_fiber(container_of(link, struct element, link)->fiber);
 }
 
 static void free_elements(coil_imap *imap, struct coil__list *elements)

@@ -205,9 +205,10 @@ void coil_pile_close(coil_pile *pile)
     pile->is_closing = true;
     for (link = pile->calls.next; link != &pile->calls; link = link->next) {
         call = container_of(link, struct call, link);
+        if (!call->fiber)
+            continue;
         COIL_ASSERT(call->fiber != coil_self() && "a call would wait for itself");
-        if (call->fiber)
-            coil_cancel(call->fiber);
+        coil_cancel(call->fiber);
     }
     if (pile->running > 0 || pile->spawning > 0)
         (void)coil__waitq_park_shielded(&pile->closer, "cancelled pile calls");

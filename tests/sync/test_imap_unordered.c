@@ -235,3 +235,27 @@ Test(imap_unordered, a_worker_or_feeder_that_closes_it_stops_the_program, .timeo
         cr_assert_not_null(strstr(end.output, "would wait for itself"), "%s", end.output);
     }
 }
+
+static int feed_all(void *arg)
+{
+    coil_imap **imap = arg;
+
+    cr_assert_eq(coil_imap_new_unordered(ITEMS, work, feed, NULL, NULL, imap), 0);
+    for (int i = 0; i < ITEMS; i++)
+        cr_assert_eq(coil_event_set(&source.items[i].may_end, NULL), 0);
+    while (source.fed < ITEMS)
+        coil_yield();
+    coil_yield();
+    return 0;
+}
+
+Test(imap_unordered, one_whose_fibers_have_ended_can_be_closed_after_the_run, .timeout = 60)
+{
+    coil_imap *imap = NULL;
+
+    source = (struct source){.count = ITEMS};
+    for (int i = 0; i < ITEMS; i++)
+        coil_event_init(&source.items[i].may_end);
+    cr_assert_eq(fiber_test_coil_run(feed_all, &imap, NULL, NULL), 0);
+    coil_imap_close(imap);
+}
