@@ -38,7 +38,7 @@ struct place {
 struct coil_listeners {
     unsigned count;
     atomic_bool is_stopping;
-    bool is_served;
+    atomic_bool is_served; /* whoever sets it has the places' service and caller */
     coil_listen_options options;
     char address[COIL_ADDRESS_SIZE]; /* first as given, then as bound */
     struct place places[];
@@ -302,20 +302,18 @@ int coil_listeners_run(coil_listeners *listeners, int (*serve)(coil_listener *, 
     coil_fiber *watcher = NULL;
     int result = 0;
 
-    if (listeners->is_served)
+    if (atomic_exchange(&listeners->is_served, true))
         return -EBUSY;
     if (stop_on_signals)
         result = start_watcher(&service, &watcher);
-    if (result < 0)
-        return result;
-    listeners->is_served = true;
-    result = run_service(&service);
-    listeners->is_served = false;
+    if (result == 0)
+        result = run_service(&service);
     if (watcher) {
         coil_cancel(watcher);
         join_surely(watcher);
         coil__signal_unwatch(service.watch);
     }
+    atomic_store(&listeners->is_served, false);
     return result;
 }
 
