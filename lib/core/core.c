@@ -162,9 +162,7 @@ static void perform(struct wait *wait, coil__interrupt *interrupt)
     self->is_interrupted = false;
     if (wait->pending_count == 0)
         return;
-    self->sched->outside_count++;
     (void)coil__park("call on another core", wait, interrupt);
-    self->sched->outside_count--;
 }
 
 /* What the caller is told of one call: 0 with the function's own result, or a failure. */

@@ -94,6 +94,18 @@ Test(stuck, a_sleep_without_end_is_one_too, .timeout = 20)
     assert_logged("waits for sleep");
 }
 
+static int wait_in_a_call(void *arg)
+{
+    return coil_on(coil_core(), wait_for_nobody, arg, NULL);
+}
+
+Test(stuck, a_call_to_the_only_core_waits_for_nobody_outside, .timeout = 20)
+{
+    cr_assert_eq(run_stuck(wait_in_a_call, NULL, NULL), -EDEADLK);
+    assert_logged("fiber 1 'main': waits for call on another core");
+    assert_logged("waits for semaphore");
+}
+
 static int wait_with_company(void *arg)
 {
     coil_fiber *fibers[3];
