@@ -8,7 +8,7 @@
  * The struct (24 bytes) lives in the caller's storage, owns nothing, and may go as soon as a round
  * is complete, before the others run.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_BARRIER_H
 #define COIL_BARRIER_H

@@ -10,7 +10,7 @@
  * interrupted first has neither taken nor given anything. The struct (40 bytes) lives in the
  * caller's storage and owns nothing while nobody waits.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_CAPPED_SEM_H
 #define COIL_CAPPED_SEM_H

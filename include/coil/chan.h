@@ -20,7 +20,7 @@
  * interrupted receive has taken nothing. coil/select.h waits at several channels at once, with the
  * same promises.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_CHAN_H
 #define COIL_CHAN_H

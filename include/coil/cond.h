@@ -24,7 +24,7 @@
  * The struct (16 bytes) lives in the caller's storage, and may go as soon as all waiters have been
  * signalled, before they run.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_COND_H
 #define COIL_COND_H

@@ -22,7 +22,7 @@
  * idle connection that the peer has closed, or on which it has said something unasked, is replaced
  * before anybody gets it. The functions below may be wrapped, to log in after connecting, say.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_CONNPOOL_H
 #define COIL_CONNPOOL_H

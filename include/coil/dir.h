@@ -13,7 +13,7 @@
  *
  * An interrupted call has taken nothing: the next one goes on with the same entry.
  *
- * Threads: fibers of one coil_run() only, one at a time for each directory.
+ * Threads: fibers of one core only, one at a time for each directory.
  */
 #ifndef COIL_DIR_H
 #define COIL_DIR_H

@@ -10,7 +10,7 @@
  * before they run takes nothing back. The event (32 bytes) lives in the caller's storage, never
  * looks at the value, and owns nothing while nobody waits.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_EVENT_H
 #define COIL_EVENT_H

@@ -9,7 +9,7 @@
  * The struct (24 bytes) lives in the caller's storage, owns nothing, and may go as soon as nobody
  * waits, also before those who were let go have run.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_FLAG_H
 #define COIL_FLAG_H

@@ -26,7 +26,7 @@
  * A group (48 bytes) lives in the caller's storage and must be left before that goes. It is left by
  * the fiber that entered it; anyone, members too, may spawn into it until then.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_GROUP_H
 #define COIL_GROUP_H

@@ -21,7 +21,7 @@
  * Only http:// for now. What a server sends is checked strictly, and bounded: a response that
  * frames its body ambiguously, or ends before its body does, is -EPROTO and never a short success.
  *
- * Threads: fibers of one coil_run() only; a response belongs to one fiber at a time.
+ * Threads: fibers of one core only; a response belongs to one fiber at a time.
  */
 #ifndef COIL_HTTP_CLIENT_H
 #define COIL_HTTP_CLIENT_H

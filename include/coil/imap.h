@@ -22,7 +22,7 @@
  * negative result and the rest goes on; a feeder that fails ends the input, and the consumer gets
  * its error after the last item that came before.
  *
- * Threads: fibers of one coil_run() only. One consumer at a time.
+ * Threads: fibers of one core only. One consumer at a time.
  */
 #ifndef COIL_IMAP_H
 #define COIL_IMAP_H

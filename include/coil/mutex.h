@@ -15,7 +15,7 @@
  * owns it. For locking by depth see coil/rmutex.h, for readers and writers coil/rwlock.h, for
  * waiting until data changes coil/cond.h.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_MUTEX_H
 #define COIL_MUTEX_H

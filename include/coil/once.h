@@ -13,7 +13,7 @@
  * ready for use, so a static variable needs no initialisation; make it thread-local if several
  * threads run fibers.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_ONCE_H
 #define COIL_ONCE_H

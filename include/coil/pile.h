@@ -17,7 +17,7 @@
  * An item is a pointer to whatever the user made; the function leaves its results inside. It is the
  * pile's from the spawn until coil_pile_next() gives it back, or item_free gets it at the close.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_PILE_H
 #define COIL_PILE_H

@@ -21,7 +21,7 @@
  * Only fibers that the pool itself started are members; pools that wait for each other's slots in
  * a circle can deadlock like any two locks.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_POOL_H
 #define COIL_POOL_H

@@ -28,7 +28,7 @@
  * waits, within the caller's scope. What a grandchild holds open stays open: the output of a
  * process may end long after the process, coil_process_wait() does not wait for that.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_PROCESS_H
 #define COIL_PROCESS_H

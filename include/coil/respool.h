@@ -29,7 +29,7 @@
  *
  * coil/connpool.h has the functions for a pool of connections.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_RESPOOL_H
 #define COIL_RESPOOL_H

@@ -7,7 +7,7 @@
  *
  * The struct (32 bytes) lives in the caller's storage and owns nothing.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_RMUTEX_H
 #define COIL_RMUTEX_H

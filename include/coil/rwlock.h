@@ -16,7 +16,7 @@
  *
  * The struct (32 bytes) lives in the caller's storage and owns nothing.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_RWLOCK_H
 #define COIL_RWLOCK_H

@@ -32,7 +32,7 @@
  * returns. Up to 16 cases are waited for without allocation; more need memory for the wait, 56
  * bytes each, and COIL_CASES_MAX is the limit.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_SELECT_H
 #define COIL_SELECT_H

@@ -10,7 +10,7 @@
  * A bounded semaphore refuses more permits than it began with: where each release must belong to an
  * acquire, it finds the one that does not. (One whose release waits: coil/capped_sem.h.)
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_SEM_H
 #define COIL_SEM_H

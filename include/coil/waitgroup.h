@@ -9,7 +9,7 @@
  * the group can be used again. The struct (24 bytes) lives in the caller's storage, owns nothing,
  * and may go as soon as the count is 0.
  *
- * Threads: fibers of one coil_run() only.
+ * Threads: fibers of one core only.
  */
 #ifndef COIL_WAITGROUP_H
 #define COIL_WAITGROUP_H
