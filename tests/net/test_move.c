@@ -139,17 +139,13 @@ static void receive_pattern(coil_stream *stream, uint64_t size)
     cr_assert_eq(offset, size);
 }
 
-/* The buffers are full: a part of the chunk is gone, the rest is with the kernel. */
-CORES_TEST(a_send_that_is_stuck_moves_along)
+/* Writes until the buffers are full: a part of the chunk is gone, the rest is with the kernel. */
+static uint64_t write_until_stuck(coil_stream *stream)
 {
-    struct arrival arrival = {.offset = 0};
     static char bytes[10000];
-    coil_stream *stream;
-    coil_stream *other;
     uint64_t written = 0;
     int result = 0;
 
-    tcp_pair(&stream, &other);
     while (result == 0) {
         coil_scope scope;
 
@@ -161,11 +157,53 @@ CORES_TEST(a_send_that_is_stuck_moves_along)
         (void)coil_scope_leave(&scope);
     }
     cr_assert_eq(result, -ETIMEDOUT);
+    return written;
+}
+
+CORES_TEST(a_send_that_is_stuck_moves_along)
+{
+    struct arrival arrival = {.offset = 0};
+    coil_stream *stream;
+    coil_stream *other;
+    uint64_t written;
+
+    tcp_pair(&stream, &other);
+    written = write_until_stuck(stream);
     cr_assert_eq(coil_stream_move(stream, 1, read_to_the_end, &arrival), 0);
     receive_pattern(other, written);
     cr_assert_eq(coil_close(other), 0);
     await(&arrival);
     cr_assert_gt(arrival.sent, 0);
+}
+
+static int hold(coil_stream *stream, void *arg)
+{
+    struct arrival *arrival = arg;
+
+    (void)stream;
+    while (!arrival->is_intact)
+        (void)coil_sleep(COIL_MS(1));
+    arrival->is_done = true;
+    return 0;
+}
+
+CORES_TEST(what_was_being_sent_goes_on_by_itself)
+{
+    struct arrival arrival = {.is_intact = false};
+    coil_scope scope;
+    coil_stream *stream;
+    coil_stream *other;
+    uint64_t written;
+
+    tcp_pair(&stream, &other);
+    written = write_until_stuck(stream);
+    cr_assert_eq(coil_stream_move(stream, 1, hold, &arrival), 0);
+    coil_scope_enter(&scope, COIL_SECONDS(20));
+    receive_pattern(other, written);
+    (void)coil_scope_leave(&scope);
+    arrival.is_intact = true;
+    await(&arrival);
+    cr_assert_eq(coil_close(other), 0);
 }
 
 struct fd_arrival {
