@@ -269,16 +269,28 @@ static int make(coil_respool *pool, struct key *key, coil_resource **ret_resourc
     return 0;
 }
 
+/* The first resource of `key` that was idle at `time`, or NULL. */
+static coil_resource *first_idle_at(const struct key *key, int64_t time)
+{
+    for (struct coil__list *link = key->idle.next; link != &key->idle; link = link->next) {
+        coil_resource *resource = container_of(link, coil_resource, key_link);
+
+        if (resource->idle_since <= time)
+            return resource;
+    }
+    return NULL;
+}
+
 /* The caller has a place. An idle resource that is still good, if one may be used; or a new one,
- * for which the idle ones go: when the last used one has failed its user, the others will. */
+ * for which the idle ones go: when the last used one has failed its user, the others will, except
+ * those that others have used with success since then. */
 static int find_or_make(coil_respool *pool, struct key *key, bool is_fresh,
                         coil_resource **ret_resource)
 {
-    struct coil__list *link;
+    const int64_t limit = is_fresh ? coil_now() : INT64_MAX;
+    coil_resource *resource;
 
-    while ((link = coil__list_first(&key->idle)) != NULL) {
-        coil_resource *resource = container_of(link, coil_resource, key_link);
-
+    while ((resource = first_idle_at(key, limit)) != NULL) {
         take_out(resource);
         if (!is_fresh && is_good(resource)) {
             resource->is_reused = true;

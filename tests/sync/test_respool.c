@@ -319,6 +319,38 @@ FIBER_TEST(respool, a_fresh_one_is_new_and_the_idle_ones_go)
     free_pool(pool, &factory);
 }
 
+static int get_fresh(void *arg)
+{
+    struct getter *getter = arg;
+
+    return coil__respool_get_fresh(getter->pool, "", &getter->resource);
+}
+
+FIBER_TEST(respool, a_fresh_one_costs_nothing_that_came_back_since)
+{
+    struct factory factory;
+    coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
+    struct getter getter = {.pool = pool};
+    coil_sem gate;
+    coil_fiber *fiber;
+
+    coil_sem_init(&gate, 0);
+    factory.destroy_gate = &gate;
+    coil_respool_put(get_resource(pool, ""));
+    fiber = spawn_until_parked(get_fresh, &getter);
+    coil_respool_put(get_resource(pool, ""));
+    coil_sem_release(&gate);
+    until_parked(fiber);
+    cr_assert(factory.things[1].is_alive);
+    cr_assert_eq(coil_try_join(fiber, NULL), 0, "it waits for nothing else");
+    coil_fiber_unref(fiber);
+    cr_assert_not(coil_resource_is_reused(getter.resource));
+
+    factory.destroy_gate = NULL;
+    coil_respool_put(getter.resource);
+    free_pool(pool, &factory);
+}
+
 /* ---- Sizes, options, memory ---- */
 
 FIBER_TEST(respool, growing_releases_waiters_and_shrinking_unmakes_what_comes_back)
