@@ -55,6 +55,17 @@ int coil_mutex_try_lock(coil_mutex *mutex)
     return 0;
 }
 
+/* A choice that waits for the mutex twice would wait for itself, now that it has it. */
+static void refuse_again(const coil_mutex *mutex, const struct coil__choice *choice)
+{
+    for (size_t i = 0; i < choice->count; i++) {
+        struct coil__waiter *waiter = &choice->waiters[i];
+
+        if (waiter->is_queued && waiter->owner == &mutex->owner)
+            coil__waiter_wake(waiter, -EDEADLK);
+    }
+}
+
 int coil_mutex_unlock(coil_mutex *mutex)
 {
     struct coil__tcb *self = coil__self();
@@ -69,6 +80,8 @@ int coil_mutex_unlock(coil_mutex *mutex)
     if (next) {
         own(mutex, next->tcb);
         coil__waiter_wake(next, 0);
+        if (COIL_UNLIKELY(next->choice))
+            refuse_again(mutex, next->choice);
     }
     return 0;
 }

@@ -391,3 +391,26 @@ FIBER_TEST(wait, several_times_happen_in_the_order_of_their_ends)
     cr_assert_arr_eq(order, expected, sizeof order);
     cr_assert_geq(coil_now() - start, COIL_MS(3));
 }
+
+static int lock_twice(void *arg)
+{
+    coil_case cases[] = {coil_case_lock(arg), coil_case_lock(arg)};
+
+    cr_assert_eq(coil_wait_all(cases, 2, NULL), 2);
+    cr_assert_eq(cases[0].result, 0);
+    cr_assert_eq(cases[1].result, -EDEADLK);
+    return coil_mutex_unlock(arg);
+}
+
+FIBER_TEST(wait, a_mutex_that_is_there_twice_is_locked_once)
+{
+    coil_mutex mutex;
+    coil_fiber *fiber;
+
+    coil_mutex_init(&mutex);
+    cr_assert_eq(coil_mutex_lock(&mutex), 0);
+    fiber = spawn_until_parked(lock_twice, &mutex);
+    cr_assert_eq(coil_mutex_unlock(&mutex), 0);
+
+    cr_assert_eq(join_and_drop(fiber), 0);
+}
