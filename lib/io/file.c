@@ -76,16 +76,28 @@ ssize_t coil_file_read(int fd, void *buffer, size_t size, uint64_t offset)
     return coil__op_run(&op, "file read");
 }
 
-/* What has offsets has no reader that could be missing. */
-static uint32_t write_flags(uint64_t offset)
+/* By what is known already: even of a network file system nobody is asked. */
+static bool is_device(int fd)
 {
-    return offset == COIL_FILE_POSITION ? (uint32_t)COIL__OP_QUIET : 0;
+    struct statx found;
+
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &found) == 0 &&
+           S_ISCHR(found.stx_mode);
+}
+
+/* What has offsets has no reader that could be missing or slow. A terminal says that it can be
+ * written to, and blocks (net/pipe.c). */
+static uint32_t write_flags(int fd, uint64_t offset)
+{
+    if (offset != COIL_FILE_POSITION)
+        return 0;
+    return COIL__OP_QUIET | (is_device(fd) ? (uint32_t)COIL__OP_MAY_BLOCK : 0);
 }
 
 ssize_t coil_file_write(int fd, const void *data, size_t size, uint64_t offset)
 {
     struct coil__op op =
-        coil__op_make(COIL__OP_WRITE, fd, (void *)(size_t)data, size, write_flags(offset));
+        coil__op_make(COIL__OP_WRITE, fd, (void *)(size_t)data, size, write_flags(fd, offset));
 
     op.more.offset = offset;
     return coil__op_run(&op, "file write");
@@ -105,7 +117,7 @@ ssize_t coil_file_readv(int fd, const struct iovec *pieces, int count, uint64_t 
 ssize_t coil_file_writev(int fd, const struct iovec *pieces, int count, uint64_t offset)
 {
     struct coil__op op = coil__op_make(COIL__OP_WRITEV, fd, (void *)(size_t)pieces, (unsigned)count,
-                                       write_flags(offset));
+                                       write_flags(fd, offset));
 
     if (count < 0)
         return -EINVAL;

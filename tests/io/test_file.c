@@ -4,11 +4,13 @@
  * What is done to names, whole files and directories is in the tests beside this one.
  */
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "io/file_fixture.h"
@@ -534,4 +536,44 @@ FIBER_TEST(file, a_pipe_without_a_reader_is_an_error_and_no_signal)
     cr_assert_eq(signal_count, 0);
     cr_assert_eq(sigaction(SIGPIPE, &previous, NULL), 0);
     cr_assert_eq(coil_file_close(fds[1]), 0);
+}
+
+enum {
+    LONG_TEXT = 64 * 1024,
+};
+
+static int write_long_text(void *arg)
+{
+    static const char text[LONG_TEXT] = "";
+    const int *fd = arg;
+
+    return coil_file_write_all(*fd, text, sizeof text, COIL_FILE_POSITION, NULL);
+}
+
+FIBER_TEST(file, a_terminal_that_nobody_looks_at_stops_only_its_writer)
+{
+    struct termios mode;
+    char block[1024];
+    coil_fiber *fiber;
+    int watcher;
+    int fd;
+
+    skip_unless_opening_parks();
+    cr_assert_eq(openpty(&watcher, &fd, NULL, NULL, NULL), 0);
+    cr_assert_eq(tcgetattr(fd, &mode), 0);
+    cfmakeraw(&mode);
+    cr_assert_eq(tcsetattr(fd, TCSANOW, &mode), 0);
+    cr_assert_eq(fcntl(watcher, F_SETFL, O_NONBLOCK), 0);
+
+    fiber = spawn_until_parked(write_long_text, &fd);
+    for (int i = 0; i < 100; i++)
+        coil_yield();
+    cr_assert_not_null(fiber->tcb);
+    while (fiber->tcb) {
+        (void)!read(watcher, block, sizeof block);
+        coil_yield();
+    }
+
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(close(fd) + close(watcher), 0);
 }
