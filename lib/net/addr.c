@@ -292,7 +292,8 @@ void coil__addr_unmap(coil_address *addr)
     const struct sockaddr_in6 ipv6 = *get_ipv6(addr);
     struct sockaddr_in *ipv4 = as_ipv4(addr);
 
-    if (ipv6.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr))
+    if (addr->length != sizeof ipv6 || ipv6.sin6_family != AF_INET6 ||
+        !IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr))
         return;
     *addr = (coil_address){.length = sizeof *ipv4};
     ipv4->sin_family = AF_INET;

@@ -431,3 +431,33 @@ FIBER_TEST(udp, closing_nothing_is_harmless)
 {
     coil_udp_close(NULL);
 }
+
+FIBER_TEST(udp, a_sender_without_a_name_has_no_address_whatever_was_there_before)
+{
+    char data[8];
+    coil_datagram item = {.data = data, .size = sizeof data};
+    coil_udp *a;
+    coil_udp *b;
+
+    unix_datagram_pair(&a, &b);
+    cr_assert_eq(coil_address_parse("[::ffff:127.0.0.1]:53", &item.address), 0);
+    send_text(a, "x");
+    cr_assert_eq(coil_udp_recv_batch(b, &item, 1), 1);
+    cr_assert_eq(item.address.length, 0);
+    coil_udp_close(a);
+    coil_udp_close(b);
+}
+
+FIBER_TEST(udp, a_receive_without_room_tells_the_length_alone)
+{
+    coil_udp *a;
+    coil_udp *b;
+
+    udp_pair(&a, &b);
+    for (int i = 0; i < 3; i++) {
+        send_text(a, "four");
+        cr_assert_eq(coil_udp_recv(b, NULL, 0, NULL), 4);
+    }
+    coil_udp_close(a);
+    coil_udp_close(b);
+}
