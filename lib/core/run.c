@@ -232,8 +232,8 @@ static bool is_something_lost(const struct coil__sched *sched)
 
     if (sched->fiber_count == 0 && requests > 0) {
         coil__log(COIL_LOG_ERROR,
-                  "%llu requests are still with the kernel: a stream or a listener was not closed; "
-                  "coil_close(), coil_listener_close()",
+                  "%llu requests are still with the kernel: something was not closed; "
+                  "coil_close(), coil_listener_close(), coil_udp_close(), coil_process_free()",
                   (unsigned long long)requests);
     }
     return sched->fiber_count > 0 || requests > 0;
