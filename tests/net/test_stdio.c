@@ -151,6 +151,23 @@ static int print_to_nobody(void *arg)
     return 0;
 }
 
+static int check_no_peer(void *arg)
+{
+    int fds[2];
+
+    (void)arg;
+    child_check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair");
+    become(fds[0], STDOUT_FILENO);
+    (void)close(fds[1]);
+    run(print_to_nobody, NULL);
+    return 0;
+}
+
+Test(stdio, a_peer_that_has_gone_is_an_error_and_ends_neither_program_nor_run)
+{
+    expect_success(check_no_peer);
+}
+
 static int check_no_reader(void *arg)
 {
     (void)arg;
