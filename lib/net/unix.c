@@ -17,6 +17,7 @@
 
 enum {
     WANT_MAX = 1024, /* untaken descriptors of one stream, of the process's own limit */
+    TYPE_PIDFD = 4,  /* SCM_PIDFD, newer than the C library's headers */
 };
 
 static bool is_unix(int fd)
@@ -41,26 +42,31 @@ static size_t fill_control(union coil__fds_control *control, const int *fds, siz
     return CMSG_SPACE(size);
 }
 
-/* Calls `give` for each descriptor of a received message. Returns how many there were. */
-static size_t for_each_fd(struct msghdr *message, void (*give)(int fd, void *arg), void *arg)
+static void drop(int fd, void *arg)
 {
-    size_t count = 0;
+    (void)arg;
+    (void)close(fd);
+}
 
+/* Calls `give` for each descriptor that the sender has passed in a received message. Nobody takes
+ * the one for the sender itself, which the kernel adds if the socket has an option that asks for
+ * it. */
+static void for_each_fd(struct msghdr *message, void (*give)(int fd, void *arg), void *arg)
+{
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
          header = CMSG_NXTHDR(message, header)) {
         const size_t size = header->cmsg_len - CMSG_LEN(0);
 
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        if (header->cmsg_level != SOL_SOCKET ||
+            (header->cmsg_type != SCM_RIGHTS && header->cmsg_type != TYPE_PIDFD))
             continue;
         for (size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
             int fd;
 
             memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
-            give(fd, arg);
-            count++;
+            (header->cmsg_type == SCM_RIGHTS ? give : drop)(fd, arg);
         }
     }
-    return count;
 }
 
 /* ---- Into a stream ---- */
@@ -102,7 +108,7 @@ static void keep(int fd, void *arg)
 void coil__fds_collect(struct coil__fds *fds, size_t size)
 {
     fds->delivered += size;
-    (void)for_each_fd(&fds->message, keep, fds);
+    for_each_fd(&fds->message, keep, fds);
     if (fds->message.msg_flags & MSG_CTRUNC)
         tell_of_drop(fds); /* the process has no descriptors left: the kernel has closed them */
 }
@@ -260,6 +266,6 @@ int coil_udp_recv_fds(coil_udp *udp, coil_datagram *item, int *ret_fds, size_t m
     item->length = (size_t)result;
     item->address.length = message.msg_namelen;
     wanted.fds = ret_fds;
-    (void)for_each_fd(&message, give, &wanted);
+    for_each_fd(&message, give, &wanted);
     return (int)wanted.count;
 }

@@ -455,3 +455,37 @@ FIBER_TEST(unix_sockets, udp_carries_no_descriptors)
     cr_assert_eq(coil_udp_recv_fds(udp, &item, NULL, 0), -EOPNOTSUPP);
     coil_udp_close(udp);
 }
+
+/* Linux 6.5; newer than the C library's headers. */
+static bool ask_for_pidfds(int fd)
+{
+    const int yes = 1;
+
+    return setsockopt(fd, SOL_SOCKET, 76, &yes, sizeof yes) == 0; /* SO_PASSPIDFD */
+}
+
+FIBER_TEST(unix_sockets, descriptors_that_the_kernel_adds_for_the_sender_are_closed)
+{
+    char byte;
+    coil_datagram item = {.data = &byte, .size = 1};
+    coil_stream *a;
+    coil_stream *b;
+    coil_udp *c;
+    coil_udp *d;
+    int fd;
+
+    stream_pair(&a, &b);
+    unix_datagram_pair(&c, &d);
+    if (ask_for_pidfds(coil_stream_fd(b)) && ask_for_pidfds(coil_udp_fd(d))) {
+        cr_assert_eq(coil_stream_want_fds(b, 4), 0);
+        cr_assert_eq(coil_write(a, "x", 1), 0);
+        cr_assert_eq(coil_flush(a), 0);
+        cr_assert_eq(coil_read(b, &byte, 1), 1);
+        cr_assert_eq(coil_take_fds(b, &fd, 1), 0);
+        send_text(c, "y");
+        cr_assert_eq(coil_udp_recv_fds(d, &item, &fd, 1), 0);
+    }
+    cr_assert_eq(coil_close(a) + coil_close(b), 0);
+    coil_udp_close(c);
+    coil_udp_close(d);
+}
