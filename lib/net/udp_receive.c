@@ -178,7 +178,8 @@ static size_t take_delivered(coil_udp *udp, coil_datagram *items, size_t count)
         const size_t there = lease->end - lease->start;
         coil_datagram *item = &items[taken++];
 
-        memcpy(item->data, lease->data + lease->start, there < item->size ? there : item->size);
+        if (item->size > 0) /* or there need not be any place */
+            memcpy(item->data, lease->data + lease->start, there < item->size ? there : item->size);
         memcpy(&item->address.storage, head->address, sizeof head->address);
         item->length = head->length;
         item->address.length = head->address_length;
