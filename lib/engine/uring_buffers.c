@@ -158,11 +158,12 @@ void coil__uring_buffers_close(struct coil__uring *uring, struct coil__uring_buf
 {
     struct io_uring_buf_reg registration = {.bgid = buffers->group};
 
-    if (buffers->held_count > 0)
+    if (buffers->held_count > 0) {
         coil__log(COIL_LOG_WARNING,
                   "%u buffers of received bytes were not given back: a stream or a datagram socket "
                   "was not closed",
                   buffers->held_count);
+    }
     while (buffers->private_free) {
         struct coil__lease *lease = buffers->private_free;
 

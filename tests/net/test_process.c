@@ -351,7 +351,7 @@ static pid_t fork_tracer(pid_t pid, int *ret_tell)
     tracer = fork();
     if (tracer == 0) {
         (void)close(told[1]);
-        byte = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+        byte = (char)(ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0);
         (void)!write(ready[1], &byte, 1);
         (void)!read(told[0], &byte, 1);
         (void)waitpid(pid, NULL, __WALL);
