@@ -20,6 +20,11 @@
  * interrupted receive has taken nothing. coil/select.h waits at several channels at once, with the
  * same promises.
  *
+ * A send that finds room, and a receive that finds an item, do not park, and others get their turn
+ * only when the turn's steps are spent, some hundreds of items later. Where somebody else must keep
+ * up (a writer to a slow socket), make the capacity small or call coil_yield() now and then. With
+ * capacity 0 a send returns when the receiver has the item, not when it has dealt with it.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_CHAN_H

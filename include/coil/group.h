@@ -77,7 +77,7 @@ COIL_API COIL_MUST_CHECK int coil_group_wait(coil_group *group);
  *
  *  Returns 0; the first failure of a member; else the interruption, -ETIMEDOUT or -ECANCELED. Must
  *  not be called by a member. Like leaving a nursery of Trio; gevent's Group has no counterpart. */
-COIL_API COIL_MUST_CHECK int coil_group_leave(coil_group *group);
+COIL_API int coil_group_leave(coil_group *group);
 
 /** Returns the number of members that have not ended. */
 COIL_API size_t coil_group_running(const coil_group *group);

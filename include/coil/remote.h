@@ -11,7 +11,7 @@
  *     {
  *         struct job *job = (struct job *)node;           (node is its first member)
  *
- *         coil_event_set(&job->done, job);
+ *         job->is_told = coil_event_set(&job->done, job) == 0;
  *     }
  *
  *     job->node.run = job_done;                           (in a thread of some other library)

@@ -18,6 +18,7 @@
 #define COIL_SIGNAL_H
 
 #include <signal.h>
+#include <sys/select.h> /* sigset_t, also in strict C11, where <signal.h> has none */
 
 #include <coil/base.h>
 #include <coil/fiber.h>
