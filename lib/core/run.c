@@ -298,8 +298,8 @@ void coil__core_run(struct coil__core *core)
         coil__log(COIL_LOG_ERROR, "the engine failed: %s", coil_strerror(status));
         coil__team_end(team);
     }
+    coil__remote_close(sched->remote); /* calls what is there, which may make the core busy */
     coil__team_set_busy(core, false);
-    coil__remote_close(sched->remote);
     coil__timer_disarm(&sched->timers, &core->grace);
     if (sched->fiber_count > 0) {
         name_leftovers(sched);

@@ -160,6 +160,87 @@ Test(core_ends, a_fiber_that_outlives_the_grace_on_another_core_is_named, .timeo
                        "%s", end.output);
 }
 
+/* Core 0 is held in a post until its grace is over and a call has come, which it has no turn left
+ * to look at. Core 2 has something to do last, after which no grace bounds its waiting for others.
+ */
+struct late_call {
+    coil_post_node hold;
+    atomic_bool is_holding;
+};
+
+static void hold_core(coil_post_node *post)
+{
+    struct late_call *late = (struct late_call *)(void *)post;
+    const coil_time start = coil_now();
+
+    late->is_holding = true;
+    while (coil_now() - start < COIL_MS(60) || !coil__remote_has_posts(coil__sched_this->remote))
+        (void)sched_yield();
+}
+
+static int call_late(void *arg)
+{
+    struct late_call *late = arg;
+    coil_scope shield;
+    int result = 0;
+
+    coil_scope_enter_shield(&shield, COIL_NEVER);
+    while (!late->is_holding && result == 0)
+        result = coil_sleep(COIL_MS(1));
+    result = coil_on(0, do_nothing, NULL, NULL);
+    (void)coil_scope_leave(&shield);
+    return result;
+}
+
+static int do_something_last(void *arg)
+{
+    coil_scope shield;
+    int result;
+
+    (void)arg;
+    coil_scope_enter_shield(&shield, COIL_NEVER);
+    result = coil_sleep(COIL_MS(150)); /* core 0 is gone by then */
+    (void)coil_scope_leave(&shield);
+    return result;
+}
+
+static int have_something_last(void *arg)
+{
+    (void)arg;
+    coil__sched_this->last = do_something_last;
+    return 0;
+}
+
+static int leave_a_late_caller(void *arg)
+{
+    struct late_call *late = arg;
+
+    late->hold.run = hold_core;
+    if (coil_on(2, have_something_last, NULL, NULL) < 0 || coil_spawn_on(1, call_late, arg) < 0)
+        return -1;
+    return coil__remote_post(coil__sched_this->remote, &late->hold);
+}
+
+static int meet_the_end_of_the_grace(void *arg)
+{
+    const coil_options options = {.size = sizeof options, .cores = CORES, .grace = COIL_MS(20)};
+    struct late_call late = {.is_holding = false};
+
+    (void)arg;
+    child_check(coil_run(leave_a_late_caller, &late, &options, NULL) == -ETIMEDOUT,
+                "status is not -ETIMEDOUT");
+    return 0;
+}
+
+Test(core_ends, a_call_that_meets_the_end_of_the_grace_holds_nobody_up, .timeout = 20)
+{
+    struct child_end end;
+
+    child_run(meet_the_end_of_the_grace, NULL, &end);
+
+    cr_assert_eq(end.exit_code, 0, "%d %s", end.signal, end.output);
+}
+
 /* ---- The start ---- */
 
 struct message_log {
