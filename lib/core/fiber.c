@@ -67,12 +67,12 @@ static void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
 /* The result is handed over: when a joiner runs, the handle may be gone with its last reference. */
 static void wake_joiners(struct coil_fiber *handle)
 {
-    const struct coil__waiter *joiner;
+    struct coil__waiter *joiner;
 
     while ((joiner = coil__waitq_first(&handle->joiners)) != NULL) {
         *(int *)joiner->object = handle->result;
         handle->is_collected = true;
-        coil__waitq_wake_one(&handle->joiners, 0);
+        coil__waiter_wake(joiner, 0);
     }
 }
 
