@@ -208,6 +208,8 @@ static int forget_a_socket(void *arg)
     udp_pair(&reader, &writer);
     send_text(writer, "first");
     expect_text(reader, "first");
+    if (!reader->order.is_active) /* a kernel that has none: nothing can be held */
+        return 0;
     for (int n = 0; n < 100; n++) {
         send_text(writer, "x");
         for (int turn = 0; turn < 3; turn++)
