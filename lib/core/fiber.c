@@ -126,6 +126,7 @@ static void fiber_main(void *arg)
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
     wind_up(self);
+    COIL_ASSERT(!self->scope && "so do its exit hooks and destructors");
     if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
         coil__overflow_die(self);
     if (COIL_UNLIKELY(self->locks_held))
