@@ -71,10 +71,11 @@ CONTRACT(contract, a_quiet_write_to_a_pipe_without_a_reader_is_an_error_and_no_s
     cr_assert_eq(pipe(fds), 0);
     (void)close(fds[0]);
 
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         cr_assert_eq(op_run(bench, OP(COIL__OP_WRITE, fds[1], .data = hello, .length = 1,
                                       .flags = COIL__OP_QUIET, .more.offset = UINT64_MAX)),
                      -EPIPE);
+    }
     (void)close(fds[1]);
 }
 
