@@ -3,7 +3,8 @@
  *
  * `udp_echo`: two fibers with a socket each on loopback answer each other, one datagram of 64 bytes
  * under way; an operation is a datagram sent and received. `file_read_32`: 32 fibers read blocks of
- * 4 KiB of a file in the page cache; an operation is a read.
+ * 4 KiB of a file in the page cache; an operation is a read. `process_spawn`: one true(1) at a time
+ * is started and awaited; the CPU time is that of this process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include "measure.h"
 
 enum {
+    PROCESSES = 100,
     DATAGRAMS = 20000,
     DATAGRAM_SIZE = 64,
     READERS = 32,
@@ -134,10 +136,31 @@ static int64_t file_read_32(long count)
     return scaled(taken, READS, count);
 }
 
+/* ---- Processes ---- */
+
+static int64_t process_spawn(long count)
+{
+    static const char *const program[] = {"/bin/true", NULL};
+    const int64_t start = measure_now();
+
+    for (int i = 0; i < PROCESSES; i++) {
+        coil_process *process;
+        int status;
+
+        measure_check(coil_process_spawn(program, NULL, &process), "coil_process_spawn");
+        measure_check(coil_process_wait(process, &status), "coil_process_wait");
+        measure_check(-status, "true");
+        coil_process_free(process);
+    }
+    return scaled(measure_now() - start, PROCESSES, count);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct measure_case cases[] = {
-        {"udp_echo", udp_echo}, {"file_read_32", file_read_32}, {0}};
+    static const struct measure_case cases[] = {{"udp_echo", udp_echo},
+                                                {"file_read_32", file_read_32},
+                                                {"process_spawn", process_spawn},
+                                                {0}};
 
     return measure_main_in_fiber(argc, argv, cases);
 }

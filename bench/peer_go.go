@@ -269,6 +269,20 @@ func timerExpiry(count int) int64 {
 	return scaled(now()-start, sleepers, count)
 }
 
+func oneWay(count, capacity int) int64 {
+	items := make(chan uint64, capacity)
+	start := now()
+	go func() {
+		for i := 0; i < count; i++ {
+			items <- uint64(i)
+		}
+		close(items)
+	}()
+	for range items {
+	}
+	return now() - start
+}
+
 func processSpawn(count int) int64 {
 	const processes = 100
 	start := now()
@@ -360,7 +374,8 @@ func main() {
 		{"timer", timerCancel},
 		{"timer_million", timerMillion},
 		{"timer_expiry", timerExpiry},
-		{"xchan", func(count int) int64 { return pingPong(count, 0) }},
+		{"xchan_stream", func(count int) int64 { return oneWay(count, 256) }},
+		{"xchan_rendezvous", func(count int) int64 { return oneWay(count, 0) }},
 		{"process_spawn", processSpawn},
 		{"udp_echo", udpEcho},
 		{"file_read_32", fileRead32},
@@ -372,7 +387,7 @@ func main() {
 			continue
 		}
 		cores := 1
-		if one.name == "xchan" {
+		if strings.HasPrefix(one.name, "xchan") {
 			cores = 2
 		}
 		runtime.GOMAXPROCS(cores)

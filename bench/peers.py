@@ -35,12 +35,13 @@ CASES = [
     ("timer", "timer", "timer set + cancel"),
     ("timer", "timer_million", "the same, a million at once"),
     ("timer", "timer_expiry", "fiber that sleeps, 100,000 at once"),
-    ("cross", "xchan", "channel between two cores"),
-    ("process", "process_spawn", "/bin/true started + awaited"),
+    ("cross", "xchan_stream", "item through a channel of 256, two cores"),
+    ("cross", "xchan_rendezvous", "the same, no capacity"),
+    ("io", "process_spawn", "/bin/true started + awaited"),
     ("io", "udp_echo", "datagram between two fibers"),
     ("io", "file_read_32", "4 KiB file read, 32 readers"),
 ]
-TWO_CORES = {"xchan"}
+TWO_CORES = {"xchan_stream", "xchan_rendezvous"}
 
 
 class Peer(typing.NamedTuple):
