@@ -59,6 +59,7 @@ struct connection {
     struct connection *next;
     char peer[COIL_ADDRESS_SIZE];
     coil_group group;
+    bool has_failed; /* one of its directions, not by being cancelled */
     struct way up;
     struct way down;
     int64_t active; /* when bytes went through, in either direction */
@@ -97,9 +98,8 @@ static int send_bytes(const struct way *way, const char *bytes, size_t length)
     return result;
 }
 
-static int pass_on(void *arg)
+static int pass_bytes(struct way *way)
 {
-    struct way *way = arg;
     const char *bytes = NULL;
     ssize_t length;
     int result;
@@ -117,6 +117,18 @@ static int pass_on(void *arg)
         coil_consume(way->from, (size_t)length);
     } while (length > 0);
     return 0;
+}
+
+/* A reset ends both directions, and both meet it; the group wants to hear of it once. */
+static int pass_on(void *arg)
+{
+    struct way *way = arg;
+    const int result = pass_bytes(way);
+
+    if (result >= 0 || way->connection->has_failed)
+        return 0;
+    way->connection->has_failed = result != -ECANCELED;
+    return result;
 }
 
 /* ---- A connection ---- */
