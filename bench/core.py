@@ -9,17 +9,13 @@ parked fibers, and of the echo demo with 10,000 idle connections.
 """
 
 import argparse
-import json
-import os
 import pathlib
 import re
-import resource
 import socket
 import statistics
-import subprocess
-import sys
 import time
 
+import against
 import harness
 import peers
 import stats
@@ -46,7 +42,8 @@ OPERATIONS = [
     ("imap", "imap_chan", "the same by a channel, unordered", None),
     ("io", "udp_echo", "datagram between two fibers", None),
     ("io", "file_read_32", "4 KiB file read, 32 readers", None),
-    ("mutex", "mutex_hand_over", "mutex hand-over", None),
+    ("mutex", "mutex_hand_over", "mutex hand-over, 3 fibers", None),
+    ("mutex", "mutex_contended", "the same, of 2 that yield in it", None),
     ("mutex", "mutex_free", "mutex, nobody waits", None),
     ("mutex", "rwlock_read", "read lock, nobody writes", None),
     ("mutex", "cond_signal", "condition: signal and wait", None),
@@ -65,6 +62,8 @@ OPERATIONS = [
     ("timer", "sleep_cancel", "spawn, sleep, cancel, join", None),
 ]
 COUNTS = (10_000, 20_000)
+# Cases work in batches, up to a round of 10,000 fibers, and do a whole one for a part.
+COUNT_MIN = 10_000
 # These do a fixed amount of work, whatever the count: callgrind's difference would say nothing.
 # How often two threads wait for each other is chance.
 UNCOUNTED = {"xsem_free", "xsem_hand_over", "xchan_stream", "xchan_rendezvous", "cross_post",
@@ -74,7 +73,6 @@ FIBER_LIMIT = 4.6 * 1024
 CONNECTION_LIMIT = 5 * 1024
 MAPPINGS_LIMIT = 1000
 CHAIN_LIMIT = 2100
-DISTURBED_LIMIT = 0.02
 
 
 def parse(argv):
@@ -90,68 +88,69 @@ def parse(argv):
     parser.add_argument("--no-counts", action="store_true", help="no instructions")
     parser.add_argument("--no-memory", action="store_true", help="no fibers, no connections")
     parser.add_argument("--peers", action="store_true", help="only: beside Go, Boost, ...")
+    parser.add_argument("--against", metavar="DIR", help="only: beside another built checkout")
     parser.add_argument("--tree", metavar="DIR", help="use this build tree as it is")
     options = parser.parse_args(argv)
     if options.quick:
         options.rounds, options.idle, options.no_counts = 3, 1, True
-    if options.rounds < 1 or options.repeat < 1 or options.count < 1:
-        parser.error("--rounds, --repeat and --count must be positive")
+    if options.peers and options.against:
+        parser.error("--peers and --against are different tables")
+    if min(options.rounds, options.repeat, options.fibers, options.connections) < 1:
+        parser.error("--rounds, --repeat, --fibers and --connections must be positive")
+    if options.count < COUNT_MIN or options.idle < 0:
+        parser.error(f"--count must be {COUNT_MIN} or more, --idle must not be negative")
     return options
-
-
-def run_program(command):
-    """Runs one of the programs on the first core. Returns its JSON."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {harness.SERVER_CPU}),
-    )
-    if done.returncode:
-        harness.fail(f"{' '.join(str(word) for word in command)}: {done.stderr or done.stdout}")
-    return json.loads(done.stdout)
 
 
 # ---- Operations ----
 
 
 def measure_operations(tree, chosen, options):
-    """Of each case its medians per round, its fastest repetition, and the share of time for which
-    other programs held the core."""
+    """Of each case its medians per round, its fastest repetition, and the share of their time for
+    which the programs waited because others had the core."""
     rounds = {case: [] for _, case, _, _ in chosen}
     fastest = {case: float("inf") for case in rounds}
     programs = sorted({program for program, _, _, _ in chosen})
-    begin, busy = time.monotonic(), children_seconds()
+    ran = waited = 0
     for number in range(options.rounds):
         harness.note(f"round {number + 1} of {options.rounds}")
         turn = number % len(programs)
         for program in programs[turn:] + programs[:turn]:
+            cases = [case for its, case, _, _ in chosen if its == program]
             command = [tree / "bench" / program, "--repeat", options.repeat]
-            taken = run_program([*command, "--count", options.count])
-            for case in rounds.keys() & taken.keys():
+            command += ["--count", options.count, "--only", ",".join(cases)]
+            taken, account = harness.run_program(command)
+            ran += account[0]
+            waited += account[1]
+            for case in cases:
+                if case not in taken:
+                    harness.fail(f"{program} has no case {case}")
                 rounds[case].append(statistics.median(taken[case]))
-                fastest[case] = min(fastest[case], min(taken[case]))
-    share = (children_seconds() - busy) / (time.monotonic() - begin)
-    return rounds, fastest, max(0, 1 - share)
-
-
-def children_seconds():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+                fastest[case] = min(fastest[case], *taken[case])
+    return rounds, fastest, waited / (ran + waited)
 
 
 def count_instructions(tree, program, case):
-    """Instructions per operation. A program warms up with one repetition that is as long as the one
-    it reports, hence the factor of two."""
+    """Instructions per operation; None where that says nothing or there is no such case. A program
+    warms up with one repetition as long as the one it reports, hence the factor of two."""
+    if case in UNCOUNTED:
+        return None
+    harness.note(f"counting {case}")
     out = harness.RESULTS / "callgrind.out"
     totals = []
     for count in COUNTS:
         out.unlink(missing_ok=True)
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "-q"]
         words = ["--only", case, "--repeat", 1, "--count", count]
-        run_program([*valgrind, tree / "bench" / program, *words])
-        totals.append(int(re.search(r"^totals: (\d+)", out.read_text(), re.MULTILINE)[1]))
+        taken, _ = harness.run_program([*valgrind, tree / "bench" / program, *words])
+        if case not in taken:
+            return None
+        totals.append(harness.total_of(out))
     return (totals[1] - totals[0]) / (2 * (COUNTS[1] - COUNTS[0]))
+
+
+def no_instructions(*_):
+    return None
 
 
 def report_operations(tree, chosen, options):
@@ -159,10 +158,7 @@ def report_operations(tree, chosen, options):
     rows, summary = [], {}
     for program, case, title, target in chosen:
         middle, low, high = stats.median_interval(rounds[case])
-        count = None
-        if not options.no_counts and case not in UNCOUNTED:
-            harness.note(f"counting {title}")
-            count = count_instructions(tree, program, case)
+        count = None if options.no_counts else count_instructions(tree, program, case)
         verdict = stats.verdict(low, high, target, len(rounds[case])) if target else None
         summary[case] = {
             "ns": middle,
@@ -186,18 +182,18 @@ def report_operations(tree, chosen, options):
         )
     head = ["operation", "ns", "95 %", "fastest", "instructions", "at most", ""]
     print(f"\n### core operations ({options.rounds} rounds)\n\n{harness.table(head, rows)}")
-    if disturbed > DISTURBED_LIMIT:
-        print(f"\n- the programs had the core {1 - disturbed:.0%} of the time")
+    if disturbed > harness.DISTURBED_LIMIT:
+        print(f"\n- disturbed: the programs waited for the core {disturbed:.0%} of their time")
     return summary
 
 
 # ---- Memory ----
 
 
-def status(pid):
-    """The numbers of /proc/PID/status by name; memory in bytes."""
+def status(process):
+    """The numbers by name in the status of a process or thread under /proc; memory in bytes."""
     numbers = {}
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in (pathlib.Path("/proc") / str(process) / "status").read_text().splitlines():
         found = re.fullmatch(r"(\w+):\s+(\d+)( kB)?", line)
         if found:
             numbers[found[1]] = int(found[2]) * (1024 if found[3] else 1)
@@ -209,14 +205,12 @@ def resident(numbers):
 
 
 def activity(pid):
-    """What an idle server must not increase."""
-    numbers = status(pid)
-    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """What an idle server must not increase, over all of its threads."""
+    tasks = [status(path) for path in pathlib.Path(f"/proc/{pid}/task").iterdir()]
     return {
-        "utime": int(words[11]),
-        "stime": int(words[12]),
-        "voluntary switches": numbers["voluntary_ctxt_switches"],
-        "involuntary switches": numbers["nonvoluntary_ctxt_switches"],
+        "CPU ns": harness.cpu_ns(pid),
+        "voluntary switches": sum(one["voluntary_ctxt_switches"] for one in tasks),
+        "involuntary switches": sum(one["nonvoluntary_ctxt_switches"] for one in tasks),
     }
 
 
@@ -229,19 +223,10 @@ def open_connection(host, port):
     return connection
 
 
-def raise_descriptor_limit(wanted):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < wanted + 100:
-        harness.note(f"only {hard - 100} connections: RLIMIT_NOFILE is {hard}")
-        return hard - 100
-    return wanted
-
-
 def measure_connections(tree, arguments, options):
     """Memory per idle connection of the echo demo, and what it did while all of them idled."""
     argv = [tree / "demos" / "echo", *arguments, "--listen", "127.0.0.1:0"]
-    count = raise_descriptor_limit(options.connections)
+    count = harness.raise_descriptor_limit(options.connections)
     with harness.Running(harness.Server("echo", argv)) as running:
         host, _, port = running.address.rpartition(":")
         connections = [open_connection(host, int(port))]
@@ -292,7 +277,7 @@ def memory_rows(fibers, servers):
 
 
 def report_stack(tree):
-    stack = run_program([tree / "bench" / "raw_stack"])
+    stack, _ = harness.run_program([tree / "bench" / "raw_stack"])
     rows = []
     for name in ("echo_lines", "echo_bytes"):
         whole = stack["control_block"] + stack["stream"] + stack[name]["parked"]
@@ -313,7 +298,7 @@ def report_stack(tree):
 
 def report_memory(tree, options):
     harness.note("counting the bytes of parked fibers and idle connections")
-    fibers = run_program([tree / "bench" / "memory", options.fibers])
+    fibers, _ = harness.run_program([tree / "bench" / "memory", options.fibers])
     servers = {
         "echo": measure_connections(tree, [], options),
         "echo --raw": measure_connections(tree, ["--raw"], options),
@@ -331,18 +316,21 @@ def report_memory(tree, options):
 
 def main(argv=None):
     options = parse(argv)
+    harness.prepare()
     tree = harness.ROOT / options.tree if options.tree else harness.build()
-    harness.RESULTS.mkdir(parents=True, exist_ok=True)
-    chosen = [one for one in OPERATIONS if not options.only or options.only in one[1]]
-    if not chosen:
-        harness.fail(f"--only {options.only} names none of the operations")
-
-    sys.stdout.reconfigure(line_buffering=True)
     report = harness.machine()
     print(f"{report['date']}, {report['machine']}")
     if options.peers:
         report["peers"] = peers.report(tree, options)
         harness.write_json("peers", report)
+        return
+    chosen = [one for one in OPERATIONS if not options.only or options.only in one[1]]
+    if not chosen:
+        harness.fail(f"--only {options.only} names none of the operations")
+    if options.against:
+        count = no_instructions if options.no_counts else count_instructions
+        report["against"] = against.report(tree, chosen, options, count)
+        harness.write_json("against", report)
         return
     report["operations"] = report_operations(tree, chosen, options)
     if not options.no_memory:

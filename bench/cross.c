@@ -3,9 +3,9 @@
  * cores, in CPU time of both.
  *
  * Where each side waits for the other both fall asleep in between, so the wake through the kernel
- * is most of it: `call`, `xsem_hand_over` and `xchan_rendezvous` do one operation for every
- * hundred asked for. `post` and `xchan_stream` keep the other core awake. Needs two CPUs, whatever
- * one it is started on.
+ * is most of it: `cross_call`, `cross_spawn`, `xsem_hand_over` and `xchan_rendezvous` do one
+ * operation for every hundred asked for. `cross_post` and `xchan_stream` keep the other core awake.
+ * Needs two CPUs, whatever one it is started on.
  */
 #include <sched.h>
 #include <stdbool.h>

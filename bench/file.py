@@ -8,15 +8,14 @@ and gives the median of its repetitions, which is divided by the bare ring's of 
 
 import argparse
 import statistics
-import sys
 
-import core
 import harness
 import stats
 
 # (program, its case without the suffix, what it is)
 READERS = [
     ("raw_file", "raw", "bare ring = 1.00"),
+    ("raw_file", "fixed", "the same, file and memory registered"),
     ("file", "file", "32 fibers"),
     ("raw_file", "threads", "32 threads, pread"),
 ]
@@ -44,8 +43,8 @@ def measure(tree, kind, count, options):
         for program, name, _ in READERS[turn:] + READERS[:turn]:
             case = f"{name}_{kind}"
             command = [tree / "bench" / program, "--only", case, "--repeat", options.repeat]
-            values = core.run_program([*command, "--count", count])[case]
-            taken[name].append(statistics.median(values))
+            values, _ = harness.run_program([*command, "--count", count])
+            taken[name].append(statistics.median(values[case]))
     return taken
 
 
@@ -53,8 +52,7 @@ def report(tree, kind, title, count, options):
     taken = measure(tree, kind, count, options)
     rows, summary = [], {}
     for _, name, reader in READERS:
-        ratios = [one / raw for one, raw in zip(taken[name], taken["raw"])]
-        middle, low, high = stats.median_interval(ratios)
+        middle, low, high = stats.ratio_interval(taken[name], taken["raw"])
         ns = statistics.median(taken[name])
         summary[name] = {"ns": ns, "ratio": middle, "low": low, "high": high, "rounds": taken[name]}
         interval = "" if name == "raw" else f"{low:.3f}-{high:.3f}"
@@ -66,9 +64,8 @@ def report(tree, kind, title, count, options):
 
 def main(argv=None):
     options = parse(argv)
+    harness.prepare()
     tree = harness.ROOT / options.tree if options.tree else harness.build()
-    harness.RESULTS.mkdir(parents=True, exist_ok=True)
-    sys.stdout.reconfigure(line_buffering=True)
     result = harness.machine()
     print(f"{result['date']}, {result['machine']}")
     for kind, title, count in KINDS:

@@ -15,17 +15,17 @@ static _Noreturn void die(const char *what)
     exit(EXIT_FAILURE);
 }
 
-static int make_file(void)
+int file_make(unsigned pieces, size_t size)
 {
     const char *directory = getenv("TMPDIR");
     const int fd = open(directory ? directory : "/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    char *data = malloc(1024L * 1024);
+    char *data = malloc(size);
 
     if (fd < 0 || !data)
         die("no file");
-    memset(data, 'x', 1024L * 1024);
-    for (int i = 0; i < FILE_MIB; i++) {
-        if (write(fd, data, 1024L * 1024) != 1024L * 1024)
+    memset(data, 'x', size);
+    for (unsigned i = 0; i < pieces; i++) {
+        if (write(fd, data, size) != (ssize_t)size)
             die("write");
     }
     free(data);
@@ -39,7 +39,7 @@ int file_open(bool is_direct)
     int fd;
 
     if (made < 0)
-        made = make_file();
+        made = file_make(FILE_MIB, 1024L * 1024);
     if (is_direct && fdatasync(made) < 0)
         die("fdatasync");
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", made);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The file that file.c and raw_file.c read, and which of its blocks.
+/* The file that file.c and raw_file.c read, and which of its blocks; and how such a file is made.
  *
  * It is FILE_MIB large, without a name, in TMPDIR or /tmp, and filled, so that a read moves bytes.
  */
@@ -7,6 +7,7 @@
 #define BENCH_FILE_BLOCKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -23,6 +24,11 @@ static inline uint64_t file_next_offset(uint32_t *seed)
     *seed ^= *seed << 5;
     return (uint64_t)(*seed % (FILE_MIB * 256U)) * FILE_BLOCK;
 }
+
+/* Makes a file of `pieces` times `size` bytes, written in so many pieces: how large the parts are
+ * that the kernel keeps a file in depends on it, and with that what a read costs. Returns its
+ * descriptor, or ends the program. */
+int file_make(unsigned pieces, size_t size);
 
 /* Opens the file, in the page cache or with O_DIRECT. Ends the program on failure. */
 int file_open(bool is_direct);

@@ -9,7 +9,6 @@ segment on the wire.
 """
 
 import argparse
-import os
 import pathlib
 import re
 import socket
@@ -28,7 +27,7 @@ START_TIMEOUT = 10
 DEPTH = 16
 BURSTS = 200
 DATA_SEGMENTS_IN = 152  # offset of tcpi_data_segs_in in struct tcp_info
-UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
+UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}
 
 # One worker and no master: one process whose account is the server's. Everything lies in a
 # directory of its own; nothing is logged.
@@ -73,24 +72,19 @@ def free_port():
 class RunningNginx(harness.Running):
     """nginx says nothing when it listens: its port is chosen here and tried until it answers."""
 
-    def __enter__(self):
+    def start(self):
         directory = harness.RESULTS / "nginx"
         directory.mkdir(parents=True, exist_ok=True)
         port = free_port()
         conf = directory / "nginx.conf"
         conf.write_text(NGINX_CONF.format(directory=directory, port=port))
-        self.process = subprocess.Popen(
-            [NGINX, "-p", directory, "-c", conf],
-            stdout=subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, {harness.SERVER_CPU}),
-        )
-        self.pid = self.process.pid
+        self.spawn([NGINX, "-p", directory, "-c", conf])
         self.address = f"127.0.0.1:{port}"
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 connect(self).close()
-                return self
+                return
             except ConnectionError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     harness.fail("nginx does not start")
@@ -111,17 +105,17 @@ def parse(argv):
         return [int(word) for word in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="bench/run http", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 0.5 s: a smoke test")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s: a smoke test")
     parser.add_argument("--connections", type=numbers, default=[64], metavar="N,...")
     parser.add_argument("--pipeline", type=numbers, default=[1, DEPTH], metavar="DEPTH,...")
-    parser.add_argument("--pairs", type=int, default=11, help="rounds per cell (default 11)")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds per cell (default 11)")
     parser.add_argument("--seconds", type=int, default=2, help="length of a slice")
     parser.add_argument("--tree", metavar="DIR", help="use this build tree as it is")
     options = parser.parse_args(argv)
     if options.quick:
-        options.pairs, options.seconds = 3, 1
-    if options.pairs < 1 or options.seconds < 1:
-        parser.error("--pairs and --seconds must be positive")
+        options.rounds, options.seconds = 3, 1
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error("--rounds and --seconds must be positive")
     return options
 
 
@@ -145,12 +139,13 @@ def receive(connection, count):
 
 
 def check(running):
-    """That the server really serves what is measured."""
+    """That the server really serves what is measured. Returns the bytes of a reply."""
     with connect(running) as connection:
         connection.sendall(REQUEST)
         reply = receive(connection, 1)
     if not reply.startswith(b"HTTP/1.1 200 OK\r\n") or b"Content-Length: 13\r\n" not in reply:
         harness.fail(f"{running.server.name} answers {reply!r}")
+    return len(reply)
 
 
 def segments_per_burst(running):
@@ -168,13 +163,9 @@ def segments_per_burst(running):
 
 
 def cpu_account(pid):
-    """Nanoseconds on a core, and ready but waiting for one, of all threads of a process."""
-    run = wait = 0
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        words = path.read_text().split()
-        run += int(words[0])
-        wait += int(words[1])
-    return run, wait
+    """Nanoseconds on a core, and ready but waiting for one, of a process."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return harness.cpu_ns(pid), sum(int(path.read_text().split()[1]) for path in tasks)
 
 
 def run_wrk(running, seconds, connections, pipeline):
@@ -191,19 +182,22 @@ def run_wrk(running, seconds, connections, pipeline):
         harness.fail(f"wrk against {running.server.name}: {done.stdout}{done.stderr}")
     result = {"requests": int(found[1]), "seconds": float(found[2])}
     for percent in (50, 99):
-        found = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s)$", done.stdout, re.MULTILINE)
-        result[f"p{percent}_us"] = float(found[1]) * UNITS[found[2]] if found else 0.0
+        found = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)$", done.stdout, re.MULTILINE)
+        if not found:
+            harness.fail(f"wrk says no latency of {percent} %: {done.stdout}")
+        result[f"p{percent}_us"] = float(found[1]) * UNITS[found[2]]
     return result
 
 
 def measure_slice(start, cell, options):
     with start() as running:
-        check(running)
+        size = check(running)
         run_wrk(running, 1, **cell)
         before, waited_before = cpu_account(running.pid)
         result = run_wrk(running, options.seconds, **cell)
         after, waited_after = cpu_account(running.pid)
         running.stop()
+    result["reply_bytes"] = size
     result["ns_per_request"] = (after - before) / result["requests"]
     result["throughput"] = result["requests"] / result["seconds"]
     result["disturbed"] = (waited_after - waited_before) / 1e9 / result["seconds"]
@@ -213,8 +207,8 @@ def measure_slice(start, cell, options):
 def measure_cell(table, cell, options):
     slices = {name: [] for name in table}
     names = list(table)
-    for number in range(options.pairs):
-        harness.note(f"{describe(cell)}: round {number + 1} of {options.pairs}")
+    for number in range(options.rounds):
+        harness.note(f"{describe(cell)}: round {number + 1} of {options.rounds}")
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             slices[name].append(measure_slice(table[name], cell, options))
@@ -227,8 +221,7 @@ def describe(cell):
 
 
 def ratio(slices, name, key):
-    pairs = zip(slices[name], slices["nginx"])
-    return stats.median_interval([one[key] / other[key] for one, other in pairs])
+    return stats.ratio_interval(*([one[key] for one in slices[who]] for who in (name, "nginx")))
 
 
 def latency(cell, value):
@@ -248,14 +241,15 @@ def report_cell(cell, slices):
                 f"{middle:.3f}",
                 f"{low:.3f}-{high:.3f}",
                 f"{median['throughput'] / 1000:,.0f}",
+                f"{median['reply_bytes']:.0f}",
                 *(latency(cell, median[key]) for key in ("p50_us", "p99_us")),
             ]
         )
-    head = ["server", "CPU ns/request", "ratio", "95 %", "1000/s", "p50 us", "p99 us"]
+    head = ["server", "CPU ns/request", "ratio", "95 %", "1000/s", "bytes", "p50 us", "p99 us"]
     rounds = len(slices["nginx"])
     print(f"\n### http {describe(cell)} ({rounds} rounds)\n\n{harness.table(head, rows)}\n")
     disturbed = statistics.mean(one["disturbed"] for taken in slices.values() for one in taken)
-    if disturbed > 0.02:
+    if disturbed > harness.DISTURBED_LIMIT:
         print(f"- disturbed: the servers waited for their core {disturbed:.0%} of the time")
     return {"cell": cell, "slices": slices}
 
@@ -276,12 +270,11 @@ def report_segments(table):
 
 def main(argv=None):
     options = parse(argv)
+    harness.prepare()
     tree = harness.ROOT / options.tree if options.tree else harness.build()
-    harness.RESULTS.mkdir(parents=True, exist_ok=True)
     if not NGINX.exists():
         harness.fail(f"{NGINX.relative_to(harness.ROOT)} is missing: start this by bench/run http")
     table = servers(tree)
-    sys.stdout.reconfigure(line_buffering=True)
     report = harness.machine()
     version = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr.strip()
     report["nginx"] = version.split("/")[-1]

@@ -40,11 +40,6 @@ static int feed_next(void *arg, void **ret_item)
     return 1;
 }
 
-static int64_t scaled(int64_t taken, long count)
-{
-    return (int64_t)((double)taken / ITEMS * (double)count);
-}
-
 static int64_t through_imap(long count)
 {
     const int64_t start = measure_now();
@@ -59,7 +54,7 @@ static int64_t through_imap(long count)
         measure_check(item == &items[i] && result == 0 ? 0 : -EIO, "the order");
     }
     coil_imap_close(imap);
-    return scaled(measure_now() - start, count);
+    return measure_scaled(measure_now() - start, ITEMS, count);
 }
 
 static int work_from_chan(void *arg)
@@ -92,7 +87,7 @@ static int64_t through_chan(long count)
         coil_fiber_unref(workers[i]);
     }
     coil_chan_free(chan);
-    return scaled(measure_now() - start, count);
+    return measure_scaled(measure_now() - start, ITEMS, count);
 }
 
 int main(int argc, char **argv)

@@ -6,15 +6,11 @@
  * 4 KiB of a file in the page cache; an operation is a read. `process_spawn`: one true(1) at a time
  * is started and awaited; the CPU time is that of this process.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <coil/coil.h>
 
+#include "file_blocks.h"
 #include "measure.h"
 
 enum {
@@ -26,11 +22,6 @@ enum {
     BLOCKS = 1024,
     BLOCK_SIZE = 4096,
 };
-
-static int64_t scaled(int64_t taken, long operations, long count)
-{
-    return (int64_t)((double)taken / (double)operations * (double)count);
-}
 
 /* ---- Datagrams ---- */
 
@@ -75,7 +66,7 @@ static int64_t udp_echo(long count)
     coil_fiber_unref(partner);
     coil_udp_close(client);
     coil_udp_close(server);
-    return scaled(taken, DATAGRAMS, count);
+    return measure_scaled(taken, DATAGRAMS, count);
 }
 
 /* ---- Files ---- */
@@ -99,27 +90,11 @@ static int read_blocks(void *arg)
     return 0;
 }
 
-/* Written in one piece: how large the pieces are that the kernel keeps a file in depends on it, and
- * with that what a read costs. */
-static int make_file(void)
-{
-    const size_t size = (size_t)BLOCKS * BLOCK_SIZE;
-    char path[] = "/tmp/bench_io_XXXXXX";
-    const int fd = mkstemp(path);
-    char *contents = calloc(size, 1);
-
-    measure_check(fd < 0 ? -errno : 0, "mkstemp");
-    (void)unlink(path);
-    measure_check(contents && write(fd, contents, size) == (ssize_t)size ? 0 : -EIO, "write");
-    free(contents);
-    return fd;
-}
-
 static int64_t file_read_32(long count)
 {
     struct reader readers[READERS];
     coil_fiber *fibers[READERS];
-    const int fd = make_file();
+    const int fd = file_make(1, (size_t)BLOCKS * BLOCK_SIZE);
     const int64_t start = measure_now();
     int64_t taken;
 
@@ -133,7 +108,7 @@ static int64_t file_read_32(long count)
     }
     taken = measure_now() - start;
     (void)close(fd);
-    return scaled(taken, READS, count);
+    return measure_scaled(taken, READS, count);
 }
 
 /* ---- Processes ---- */
@@ -152,7 +127,7 @@ static int64_t process_spawn(long count)
         measure_check(-status, "true");
         coil_process_free(process);
     }
-    return scaled(measure_now() - start, PROCESSES, count);
+    return measure_scaled(measure_now() - start, PROCESSES, count);
 }
 
 int main(int argc, char **argv)

@@ -9,8 +9,8 @@
  * nothing more, and reports how each connection ended.
  *
  * A measurement begins and ends with nothing in flight, and with `--measure-pid PID` the server's
- * CPU time is read at both moments. The kernel brings that number up to date when a thread goes to
- * sleep, so all of it belongs to the messages that were counted, and none is missing.
+ * CPU time is read at both moments, once it sleeps: all of it belongs to the messages that were
+ * counted, and none is missing.
  *
  * Exit status: 0 when every reply was right; 1 when not, or when the server stalled; 2 for wrong
  * arguments.
@@ -27,9 +27,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#define SETTLE_MS   3
 #define STALL_TURNS 10 /* turns of a second without any reply before the server counts as stuck */
 
 struct options {
@@ -56,17 +56,12 @@ static bool stalled;
 
 /* ---- Measuring ---- */
 
-/* To be called with nothing in flight; the pause lets the server reach its wait. */
 static struct sample take_sample(const struct options *options)
 {
-    struct sample sample = {0};
+    struct sample sample = {.server = account_settled(options->measure_pid, SETTLE_MS)};
 
-    if (options->measure_pid) {
-        nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
-        sample.server = account_of(options->measure_pid);
-    }
     sample.own = account_of(getpid());
-    sample.time_ns = load_clock();
+    sample.time_ns = account_clock();
     return sample;
 }
 
@@ -92,10 +87,10 @@ static void drain(void)
 
 static void run_for(double seconds)
 {
-    const uint64_t end = load_clock() + (uint64_t)(seconds * 1e9);
+    const uint64_t end = account_clock() + (uint64_t)(seconds * 1e9);
 
     load_start(UINT64_MAX);
-    while (load_clock() < end && load_open_count() > 0 && turn())
+    while (account_clock() < end && load_open_count() > 0 && turn())
         ;
     load_hold();
 }
@@ -134,7 +129,7 @@ static int measure(const struct options *options)
         run_for(options->seconds);
     }
     drain();
-    const uint64_t end_ns = load_clock();
+    const uint64_t end_ns = account_clock();
     const struct sample after = take_sample(options);
 
     print_result(options, &before, &after, end_ns);
@@ -166,18 +161,6 @@ static int stop_under_load(const struct options *options)
 
 /* ---- Start ---- */
 
-static double duration(const char *option, const char *text)
-{
-    char *end = NULL;
-    const double value = strtod(text, &end);
-
-    if (end == text || *end != '\0' || !(value >= 0 && value <= 86400)) {
-        fprintf(stderr, "%s: %s is not a number of seconds\n", option, text);
-        exit(2);
-    }
-    return value;
-}
-
 static void usage(FILE *out)
 {
     fputs("usage: load --connect HOST:PORT [--connections N] [--size BYTES] [--pipeline DEPTH]\n"
@@ -204,13 +187,13 @@ static bool set_option(struct options *options, int option, const char *text)
         options->pipeline = (unsigned)raw_number("--pipeline", text, 1, 1024);
         return true;
     case 't':
-        options->seconds = duration("--seconds", text);
+        options->seconds = raw_seconds("--seconds", text);
         return true;
     case 'n':
         options->requests = (uint64_t)raw_number("--requests", text, 1, INT64_MAX);
         return true;
     case 'w':
-        options->warmup = duration("--warmup", text);
+        options->warmup = raw_seconds("--warmup", text);
         return true;
     case 'm':
         options->measure_pid = (int)raw_number("--measure-pid", text, 1, INT32_MAX);
@@ -219,7 +202,7 @@ static bool set_option(struct options *options, int option, const char *text)
         options->stop_pid = (int)raw_number("--stop-pid", text, 1, INT32_MAX);
         return true;
     case 'f':
-        options->stop_after = duration("--stop-after", text);
+        options->stop_after = raw_seconds("--stop-after", text);
         return true;
     case 'p':
         options->cpu = (int)raw_number("--cpu", text, 0, CPU_SETSIZE - 1);
@@ -227,16 +210,6 @@ static bool set_option(struct options *options, int option, const char *text)
     default:
         return false;
     }
-}
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) < 0)
-        raw_die("--cpu", errno);
 }
 
 int main(int argc, char **argv)
@@ -279,7 +252,7 @@ int main(int argc, char **argv)
     }
 
     if (options.cpu >= 0)
-        pin(options.cpu);
+        raw_pin(options.cpu);
     load_open(&options.address, options.connections, options.size, options.pipeline);
     return options.stop_pid ? stop_under_load(&options) : measure(&options);
 }

@@ -58,7 +58,4 @@ const struct load_counts *load_counts_now(void);
 /* The time within which @p share (0 to 1) of the replies since load_reset_counts() came, in us. */
 double load_latency_us(double share);
 
-/* Nanoseconds on the monotonic clock. */
-uint64_t load_clock(void);
-
 #endif

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "account.h"
@@ -30,6 +29,7 @@ enum {
     SOURCES = 200,
     EVENTS = 256,
     QUIET_MS = 10000, /* without any reply: the server counts as stuck */
+    SETTLE_MS = 20,   /* until the server has closed its ends, too */
     LATENCIES = 1 << 20,
 };
 
@@ -60,14 +60,6 @@ static uint64_t mismatch_count;
 static bool is_stalled;
 static uint64_t latencies[LATENCIES];
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
 static void open_slot(struct slot *slot)
 {
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -75,7 +67,7 @@ static void open_slot(struct slot *slot)
     const int one = 1;
 
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + source_next++ % SOURCES);
-    *slot = (struct slot){.started_ns = now_ns()};
+    *slot = (struct slot){.started_ns = account_clock()};
     slot->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (slot->fd < 0)
         raw_die("socket", errno);
@@ -94,7 +86,7 @@ static void open_slot(struct slot *slot)
 static void close_slot(struct slot *slot)
 {
     if (request_count < LATENCIES)
-        latencies[request_count] = now_ns() - slot->started_ns;
+        latencies[request_count] = account_clock() - slot->started_ns;
     request_count++;
     (void)close(slot->fd);
     slot->fd = -1;
@@ -142,7 +134,7 @@ static void run_until(uint64_t end_ns)
                 send_message(slot);
             else
                 read_reply(slot);
-            if (slot->fd < 0 && now_ns() < end_ns)
+            if (slot->fd < 0 && account_clock() < end_ns)
                 open_slot(slot);
         }
     }
@@ -150,14 +142,7 @@ static void run_until(uint64_t end_ns)
 
 static void run_for(double seconds)
 {
-    run_until(now_ns() + (uint64_t)(seconds * 1e9));
-}
-
-/* The pause lets the server close its ends and reach its wait. */
-static struct account settled_account(int pid)
-{
-    (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    return pid ? account_of(pid) : (struct account){0};
+    run_until(account_clock() + (uint64_t)(seconds * 1e9));
 }
 
 static int compare(const void *a, const void *b)
@@ -187,13 +172,13 @@ static int measure(void)
     run_for(options.warmup);
     request_count = 0;
     mismatch_count = 0;
-    server_before = settled_account(options.measure_pid);
+    server_before = account_settled(options.measure_pid, SETTLE_MS);
     own_before = account_of(getpid());
-    start_ns = now_ns();
+    start_ns = account_clock();
     run_for(options.seconds);
-    seconds = (double)(now_ns() - start_ns) / 1e9;
+    seconds = (double)(account_clock() - start_ns) / 1e9;
     own_after = account_of(getpid());
-    server_after = settled_account(options.measure_pid);
+    server_after = account_settled(options.measure_pid, SETTLE_MS);
 
     qsort(latencies, request_count < LATENCIES ? request_count : LATENCIES, sizeof(latencies[0]),
           compare);
@@ -211,6 +196,16 @@ static int measure(void)
 
 /* ---- Start ---- */
 
+static void usage(FILE *out)
+{
+    fputs(
+        "usage: load_churn --connect HOST:PORT [--connections N] [--size BYTES] [--seconds S]\n"
+        "                  [--warmup S] [--measure-pid PID] [--cpu N]\n"
+        "Keeps N connections to an echo server open, each for one message of BYTES and its reply,\n"
+        "which is compared. Prints one line of JSON.\n",
+        out);
+}
+
 static bool set_option(int option, const char *text)
 {
     switch (option) {
@@ -224,10 +219,10 @@ static bool set_option(int option, const char *text)
         options.size = (unsigned)raw_number("--size", text, 1, SIZE_MAX_BYTES);
         return true;
     case 't':
-        options.seconds = strtod(text, NULL);
+        options.seconds = raw_seconds("--seconds", text);
         return true;
     case 'w':
-        options.warmup = strtod(text, NULL);
+        options.warmup = raw_seconds("--warmup", text);
         return true;
     case 'm':
         options.measure_pid = (int)raw_number("--measure-pid", text, 1, INT32_MAX);
@@ -240,41 +235,39 @@ static bool set_option(int option, const char *text)
     }
 }
 
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) < 0)
-        raw_die("--cpu", errno);
-}
-
 int main(int argc, char **argv)
 {
     static const struct option table[] = {
-        {"connect", required_argument, NULL, 'a'}, {"connections", required_argument, NULL, 'c'},
-        {"size", required_argument, NULL, 's'},    {"seconds", required_argument, NULL, 't'},
-        {"warmup", required_argument, NULL, 'w'},  {"measure-pid", required_argument, NULL, 'm'},
-        {"cpu", required_argument, NULL, 'p'},     {0},
+        {"connect", required_argument, NULL, 'a'},
+        {"connections", required_argument, NULL, 'c'},
+        {"size", required_argument, NULL, 's'},
+        {"seconds", required_argument, NULL, 't'},
+        {"warmup", required_argument, NULL, 'w'},
+        {"measure-pid", required_argument, NULL, 'm'},
+        {"cpu", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     int option;
 
     do {
         option = getopt_long(argc, argv, "", table, NULL);
-        if (option != -1 && !set_option(option, optarg))
+        if (option == 'h') {
+            usage(stdout);
+            return 0;
+        }
+        if (option != -1 && !set_option(option, optarg)) {
+            usage(stderr);
             return 2;
+        }
     } while (option != -1);
     if (options.address.sin_port == 0 || optind < argc) {
-        fputs(
-            "usage: load_churn --connect HOST:PORT [--connections N] [--size BYTES] [--seconds S]\n"
-            "                  [--warmup S] [--measure-pid PID] [--cpu N]\n",
-            stderr);
+        usage(stderr);
         return 2;
     }
 
     if (options.cpu >= 0)
-        pin(options.cpu);
+        raw_pin(options.cpu);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     slots = calloc(options.connections, sizeof(*slots));
     if (epoll < 0 || !slots)

@@ -6,30 +6,31 @@
  * that it has received so far; the next window follows the answer, so nothing is lost to a full
  * socket unless the window is larger than that. With --echo all come back and are compared.
  *
- * Prints JSON: datagrams that reached the server, seconds, the server's CPU time and the time that
- * it was ready but did not run, by the kernel's account of its threads.
+ * Prints JSON: datagrams that reached the server (one way by its own count, which must not be more
+ * than were sent; with --echo those that came back), windows that were given up after a second
+ * without any answer, seconds, the server's CPU time and the time that it was ready but did not
+ * run. Exits with 1 when an answer is wrong, with 2 for wrong arguments.
  */
+#include "account.h"
 #include "raw.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SOCKETS_MAX 64
 #define WINDOW_MAX  128
 #define SIZE_MAX_   1472
 #define STALL_MS    1000
+#define SETTLE_MS   3
 
 struct options {
     struct sockaddr_in address;
@@ -42,65 +43,18 @@ struct options {
 };
 
 struct counts {
-    uint64_t answered; /* datagrams whose window is over */
+    uint64_t sent;     /* datagrams */
+    uint64_t returned; /* datagrams that came back, or answers */
+    uint64_t received; /* the largest count that the server has answered with */
     uint64_t lost;     /* windows that were given up */
 };
+
+static struct counts counts;
 
 static int fds[SOCKETS_MAX];
 static unsigned due[SOCKETS_MAX]; /* answers that the window still waits for */
 static char payload[SIZE_MAX_];
 static char request[SIZE_MAX_];
-
-static uint64_t now(void)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static void add_thread(const char *path, uint64_t *cpu, uint64_t *wait)
-{
-    uint64_t cpu_ns = 0;
-    uint64_t wait_ns = 0;
-    FILE *file = fopen(path, "re");
-
-    if (!file)
-        return; /* it has just ended */
-    if (fscanf(file, "%" SCNu64 " %" SCNu64, &cpu_ns, &wait_ns) == 2) {
-        *cpu += cpu_ns;
-        *wait += wait_ns;
-    }
-    fclose(file);
-}
-
-/* All threads, because io_uring's own workers are among them; with nothing under way. */
-static void account(int pid, uint64_t *ret_cpu, uint64_t *ret_wait)
-{
-    char path[300];
-    DIR *tasks;
-
-    *ret_cpu = 0;
-    *ret_wait = 0;
-    if (pid == 0)
-        return;
-    (void)nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
-    (void)snprintf(path, sizeof path, "/proc/%d/task", pid);
-    tasks = opendir(path);
-    if (!tasks)
-        raw_die(path, errno);
-    for (;;) {
-        const struct dirent *task = readdir(tasks);
-
-        if (!task)
-            break;
-        if (task->d_name[0] == '.')
-            continue;
-        (void)snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
-        add_thread(path, ret_cpu, ret_wait);
-    }
-    (void)closedir(tasks);
-}
 
 static void send_window(const struct options *options, unsigned i)
 {
@@ -118,7 +72,27 @@ static void send_window(const struct options *options, unsigned i)
             raw_die("sendmmsg", errno);
         sent += (unsigned)part;
     }
+    counts.sent += options->window;
     due[i] = options->is_echo ? options->window : 1;
+}
+
+static void take_answer(const struct options *options, const char *data, size_t length)
+{
+    uint64_t received;
+
+    counts.returned++;
+    if (options->is_echo) {
+        if (length != options->size || memcmp(data, payload, length) != 0)
+            raw_die("an answer is not what was sent", 0);
+        return;
+    }
+    if (length != sizeof received)
+        raw_die("an answer is no count", 0);
+    memcpy(&received, data, sizeof received);
+    if (received > counts.sent)
+        raw_die("the server counts more than was sent", 0);
+    if (received > counts.received)
+        counts.received = received;
 }
 
 static void take_answers(const struct options *options, unsigned i)
@@ -137,18 +111,13 @@ static void take_answers(const struct options *options, unsigned i)
         return;
     if (count < 0)
         raw_die("recvmmsg", errno);
-    for (int at = 0; at < count; at++) {
-        const unsigned expected = options->is_echo ? options->size : sizeof(uint64_t);
-
-        if (in[at].msg_len != expected ||
-            (options->is_echo && memcmp(data[at], payload, options->size) != 0))
-            raw_die("an answer is not what was expected", 0);
-    }
+    for (int at = 0; at < count; at++)
+        take_answer(options, data[at], in[at].msg_len);
     due[i] -= (unsigned)count;
 }
 
 /* Until `end`, then waits for what is under way. */
-static void run(const struct options *options, uint64_t end, struct counts *counts)
+static void run(const struct options *options, uint64_t end)
 {
     struct pollfd polled[SOCKETS_MAX];
 
@@ -169,18 +138,27 @@ static void run(const struct options *options, uint64_t end, struct counts *coun
             if (due[i] == 0 || (ready > 0 && !polled[i].revents))
                 continue;
             if (ready == 0) {
-                counts->lost++;
+                counts.lost++;
                 due[i] = 0;
             } else {
                 take_answers(options, i);
             }
             if (due[i] > 0)
                 continue;
-            counts->answered += options->window;
-            if (now() < end)
+            if (account_clock() < end)
                 send_window(options, i);
         }
     }
+}
+
+static void usage(FILE *out)
+{
+    fputs(
+        "usage: load_udp --connect HOST:PORT [--sockets N] [--window N] [--size BYTES] [--echo]\n"
+        "                [--milliseconds N] [--measure-pid PID] [--cpu N]\n"
+        "Keeps a window of N datagrams of BYTES under way on each socket, after 50 ms that do not\n"
+        "count. Prints one line of JSON.\n",
+        out);
 }
 
 static void parse(int argc, char **argv, struct options *options)
@@ -193,8 +171,8 @@ static void parse(int argc, char **argv, struct options *options)
                                           {"measure-pid", required_argument, NULL, 'p'},
                                           {"cpu", required_argument, NULL, 'u'},
                                           {"echo", no_argument, NULL, 'e'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    cpu_set_t cpus;
 
     for (;;) {
         const int option = getopt_long(argc, argv, "", names, NULL);
@@ -221,34 +199,42 @@ static void parse(int argc, char **argv, struct options *options)
             options->measure_pid = (int)raw_number("--measure-pid", optarg, 1, INT32_MAX);
             break;
         case 'u':
-            CPU_ZERO(&cpus);
-            CPU_SET((size_t)raw_number("--cpu", optarg, 0, CPU_SETSIZE - 1), &cpus);
-            if (sched_setaffinity(0, sizeof cpus, &cpus) < 0)
-                raw_die("sched_setaffinity", errno);
+            raw_pin((int)raw_number("--cpu", optarg, 0, INT16_MAX));
             break;
         case 'e':
             options->is_echo = true;
             break;
+        case 'h':
+            usage(stdout);
+            exit(0);
         default:
+            usage(stderr);
             exit(2);
         }
     }
 }
 
+static uint64_t datagrams(const struct options *options)
+{
+    return options->is_echo ? counts.returned : counts.received;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.sockets = 8, .window = 32, .size = 64, .seconds = 1};
-    struct counts warm = {0};
-    struct counts counts = {0};
-    uint64_t cpu[2];
-    uint64_t wait[2];
+    struct account before;
+    struct account after;
+    uint64_t count;
     uint64_t begin;
     uint64_t end;
 
     parse(argc, argv, &options);
-    if (options.address.sin_port == 0)
-        raw_die("load_udp: --connect HOST:PORT", 0);
+    if (options.address.sin_port == 0 || optind < argc) {
+        usage(stderr);
+        return 2;
+    }
     memset(payload, '.', sizeof payload);
+    memset(request, '.', sizeof request);
     request[0] = '?';
     for (unsigned i = 0; i < options.sockets; i++) {
         fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -256,15 +242,18 @@ int main(int argc, char **argv)
             connect(fds[i], (struct sockaddr *)&options.address, sizeof options.address) < 0)
             raw_die("connect", errno);
     }
-    run(&options, now() + 50000000, &warm);
-    account(options.measure_pid, &cpu[0], &wait[0]);
-    begin = now();
-    run(&options, begin + (uint64_t)(options.seconds * 1e9), &counts);
-    end = now();
-    account(options.measure_pid, &cpu[1], &wait[1]);
+    run(&options, account_clock() + 50000000);
+    counts.lost = 0;
+    count = datagrams(&options);
+    before = account_settled(options.measure_pid, SETTLE_MS);
+    begin = account_clock();
+    run(&options, begin + (uint64_t)(options.seconds * 1e9));
+    end = account_clock();
+    after = account_settled(options.measure_pid, SETTLE_MS);
     printf("{\"datagrams\": %" PRIu64 ", \"lost_windows\": %" PRIu64
            ", \"seconds\": %.6f, \"cpu_ns\": %" PRIu64 ", \"wait_ns\": %" PRIu64 "}\n",
-           counts.answered, counts.lost, (double)(end - begin) / 1e9, cpu[1] - cpu[0],
-           wait[1] - wait[0]);
+           datagrams(&options) - count, counts.lost, (double)(end - begin) / 1e9,
+           account_difference(after.cpu_ns, before.cpu_ns),
+           account_difference(after.wait_ns, before.wait_ns));
     return 0;
 }

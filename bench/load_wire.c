@@ -19,6 +19,7 @@
  */
 #include "load.h"
 
+#include "account.h"
 #include "raw.h"
 
 #include <errno.h>
@@ -27,7 +28,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BUFFERS            1024
@@ -71,14 +71,6 @@ static struct {
     struct load_ends *ends; /* NULL while no end is expected */
     uint64_t buckets[OCTAVES * BUCKETS_PER_OCTAVE];
 } wire;
-
-uint64_t load_clock(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* ---- Latencies: buckets of 1.6 % width ---- */
 
@@ -185,7 +177,7 @@ static void queue(struct conn *conn)
 
 void load_start(uint64_t share)
 {
-    wire.now_ns = load_clock();
+    wire.now_ns = account_clock();
     for (unsigned i = 0; i < wire.conn_count; i++) {
         wire.conns[i].share = share;
         queue(&wire.conns[i]);
@@ -312,7 +304,7 @@ bool load_turn(void)
     const int status = io_uring_submit_and_wait_timeout(&wire.ring, &cqe, 1, &second, NULL);
     if (status < 0 && status != -ETIME && status != -EINTR && status != -EAGAIN && status != -EBUSY)
         raw_die("io_uring_submit_and_wait_timeout", status);
-    wire.now_ns = load_clock();
+    wire.now_ns = account_clock();
     io_uring_for_each_cqe(&wire.ring, head, cqe)
     {
         struct conn *conn = (struct conn *)(uintptr_t)(cqe->user_data & ~TAG_SEND);

@@ -18,7 +18,7 @@ enum {
 
 struct plan {
     const struct measure_case *cases;
-    const char *only;
+    const char *only; /* names with commas between, or NULL: all */
     long count;
     long repeat;
 };
@@ -29,6 +29,11 @@ int64_t measure_now(void)
 
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t measure_scaled(int64_t taken, long operations, long count)
+{
+    return (int64_t)((double)taken / (double)operations * (double)count);
 }
 
 void measure_check(int result, const char *what)
@@ -51,6 +56,20 @@ static void run_case(const struct plan *plan, const struct measure_case *chosen)
     (void)printf("]");
 }
 
+static bool is_chosen(const char *only, const char *name)
+{
+    const size_t length = strlen(name);
+
+    while (only) {
+        const char *comma = strchr(only, ',');
+
+        if (strncmp(only, name, length) == 0 && (only[length] == ',' || only[length] == '\0'))
+            return true;
+        only = comma ? comma + 1 : NULL;
+    }
+    return false;
+}
+
 static int run_plan(void *arg)
 {
     const struct plan *plan = arg;
@@ -58,7 +77,7 @@ static int run_plan(void *arg)
 
     (void)printf("{");
     for (const struct measure_case *chosen = plan->cases; chosen->name; chosen++) {
-        if (plan->only && strcmp(plan->only, chosen->name) != 0)
+        if (plan->only && !is_chosen(plan->only, chosen->name))
             continue;
         (void)printf("%s", is_first ? "" : ", ");
         is_first = false;
@@ -80,6 +99,23 @@ static long number(const char *option, const char *text, long max)
     return value;
 }
 
+_Noreturn static void explain(const char *program, const struct measure_case *cases, bool is_asked)
+{
+    FILE *out = is_asked ? stdout : stderr;
+
+    (void)fprintf(
+        out,
+        "usage: %s [--count N] [--repeat N] [--only CASE,...]\n"
+        "Performs each case N times in a repetition, after one that warms up and does not\n"
+        "count, and prints the nanoseconds of CPU time per operation of each repetition\n"
+        "as JSON. What is not among the cases is left out. Cases:",
+        program);
+    for (; cases->name; cases++)
+        (void)fprintf(out, " %s", cases->name);
+    (void)fprintf(out, "\n");
+    exit(is_asked ? EXIT_SUCCESS : 2);
+}
+
 static struct plan parse(int argc, char **argv, const struct measure_case *cases)
 {
     struct plan plan = {.cases = cases, .count = COUNT_DEFAULT, .repeat = REPEAT_DEFAULT};
@@ -92,8 +128,7 @@ static struct plan parse(int argc, char **argv, const struct measure_case *cases
         } else if (i + 1 < argc && strcmp(argv[i], "--only") == 0) {
             plan.only = argv[i + 1];
         } else {
-            (void)fprintf(stderr, "usage: %s [--count N] [--repeat N] [--only CASE]\n", argv[0]);
-            exit(2);
+            explain(argv[0], cases, strcmp(argv[i], "--help") == 0);
         }
     }
     return plan;

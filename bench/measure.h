@@ -17,7 +17,7 @@ struct measure_case {
 };
 
 /* Measures the cases up to the one without a name and prints {"NAME": [ns per operation, ...]}.
- * Options: --count N, --repeat N, --only NAME. Returns the program's exit status. */
+ * Options: --count N, --repeat N, --only NAME,... Returns the program's exit status. */
 int measure_main(int argc, char **argv, const struct measure_case *cases);
 
 /* The same inside coil_run(). */
@@ -28,6 +28,9 @@ int measure_main_in_fiber_with(int argc, char **argv, const struct measure_case 
 /* Nanoseconds of CPU time of this process: nothing that is measured here waits, and what other
  * programs take of the core does not count. */
 int64_t measure_now(void);
+
+/* What `count` operations take if `operations` took `taken`: for cases whose work is fixed. */
+int64_t measure_scaled(int64_t taken, long operations, long count);
 
 /* Ends the program unless `result` is 0 or more: a measurement of failures is worth nothing. */
 void measure_check(int result, const char *what);

@@ -90,10 +90,11 @@ static int measure(void *arg)
 int main(int argc, char **argv)
 {
     coil_options options = COIL_OPTIONS_INIT;
-    long fibers = argc > 1 ? strtol(argv[1], NULL, 10) : 100000;
+    char *end = NULL;
+    long fibers = argc > 1 ? strtol(argv[1], &end, 10) : 100000;
 
-    if (fibers < 1 || fibers > 1000000) {
-        (void)fprintf(stderr, "usage: memory [FIBERS]\n");
+    if (argc > 2 || (end && *end) || fibers < 1 || fibers > 1000000) {
+        (void)fprintf(stderr, "usage: memory [FIBERS, up to 1,000,000]\n");
         return 2;
     }
     options.fibers_max = (size_t)fibers + 1; /* main */

@@ -152,7 +152,7 @@ static int64_t chan_stream(long count)
     return taken;
 }
 
-static int64_t mutex_hand_over(long count)
+static int64_t mutex_contended(long count)
 {
     fibers::mutex mutex;
     const auto contend = [&] {
@@ -234,10 +234,18 @@ static const measure_case cases[] = {
     {"chan_ping_pong", chan_ping_pong},
     {"chan_ping_pong_1", chan_ping_pong_1},
     {"chan_stream", chan_stream},
-    {"mutex_hand_over", mutex_hand_over},
+    {"mutex_contended", mutex_contended},
     {"imap", imap},
     {"timer_expiry", timer_expiry},
 };
+
+static long number(const char *text)
+{
+    char *end;
+    const long value = std::strtol(text, &end, 10);
+
+    return end == text || *end || value < 1 ? 0 : value;
+}
 
 int main(int argc, char **argv)
 {
@@ -245,14 +253,21 @@ int main(int argc, char **argv)
     const char *separator = "";
     long count = 200000;
     long repeat = 21;
+    bool is_usage = argc % 2 == 0;
 
     for (int i = 1; i + 1 < argc; i += 2) {
         if (std::strcmp(argv[i], "--count") == 0)
-            count = std::atol(argv[i + 1]);
+            count = number(argv[i + 1]);
         else if (std::strcmp(argv[i], "--repeat") == 0)
-            repeat = std::atol(argv[i + 1]);
+            repeat = number(argv[i + 1]);
         else if (std::strcmp(argv[i], "--only") == 0)
             only = argv[i + 1];
+        else
+            is_usage = true;
+    }
+    if (is_usage || count == 0 || repeat == 0) {
+        std::fprintf(stderr, "usage: %s [--count N] [--repeat N] [--only CASE]\n", argv[0]);
+        return 2;
     }
     std::printf("{");
     for (const auto &one : cases) {

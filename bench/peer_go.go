@@ -167,7 +167,7 @@ func select8Parks(count int) int64 {
 }
 
 // Each goroutine asks again as soon as it has unlocked; Go lets it overtake the one that waits.
-func mutexHandOver(count int) int64 {
+func mutexContended(count int) int64 {
 	var mutex sync.Mutex
 	var group sync.WaitGroup
 	contend := func() {
@@ -287,7 +287,10 @@ func processSpawn(count int) int64 {
 	const processes = 100
 	start := now()
 	for i := 0; i < processes; i++ {
-		check(exec.Command("/bin/true").Run())
+		// Inherited, as coil's are: Go would open /dev/null three times.
+		command := exec.Command("/bin/true")
+		command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+		check(command.Run())
 	}
 	return scaled(now()-start, processes, count)
 }
@@ -329,7 +332,8 @@ func fileRead32(count int) int64 {
 	const reads = 32 * 1024
 	file, err := os.CreateTemp("", "peer")
 	check(err)
-	defer os.Remove(file.Name())
+	check(os.Remove(file.Name()))
+	defer file.Close()
 	_, err = file.WriteString(strings.Repeat("x", blocks*4096))
 	check(err)
 	var group sync.WaitGroup
@@ -354,6 +358,10 @@ func main() {
 	repeat := flag.Int("repeat", 21, "repetitions")
 	only := flag.String("only", "", "cases to run, by name")
 	flag.Parse()
+	if flag.NArg() > 0 || *count < 1 || *repeat < 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
 	cases := []struct {
 		name string
 		run  func(count int) int64
@@ -368,7 +376,7 @@ func main() {
 		{"chan_stream", stream},
 		{"select_8", select8},
 		{"select_8_parks", select8Parks},
-		{"mutex_hand_over", mutexHandOver},
+		{"mutex_contended", mutexContended},
 		{"sem_hand_over", semHandOver},
 		{"imap", imap},
 		{"timer", timerCancel},

@@ -7,9 +7,7 @@ ratio is coil's time divided by the peer's of the same round, so below 1 coil is
 coil or a peer does not have are left out.
 """
 
-import json
 import os
-import pathlib
 import statistics
 import subprocess
 import typing
@@ -29,7 +27,7 @@ CASES = [
     ("chan", "chan_stream", "item through a channel of 64"),
     ("select", "select_8", "select of 8 channels, 8 senders"),
     ("select", "select_8_parks", "the same, waiting each time"),
-    ("mutex", "mutex_hand_over", "mutex, contended by 2"),
+    ("mutex", "mutex_contended", "mutex, contended by 2 that yield in it"),
     ("sem", "sem_hand_over", "semaphore hand-over"),
     ("imap", "imap", "item through imap, 200 workers"),
     ("timer", "timer", "timer set + cancel"),
@@ -46,7 +44,17 @@ TWO_CORES = {"xchan_stream", "xchan_rendezvous"}
 
 class Peer(typing.NamedTuple):
     name: str
-    program: pathlib.Path
+    program: typing.Callable  # from the name of coil's program for a case to the path of this one's
+
+
+def of_tree(name, tree):
+    """coil itself, as a tree was built from it."""
+    return Peer(name, lambda program: tree / "bench" / program)
+
+
+def one_program(name, path):
+    """A peer that has all its cases in one program."""
+    return Peer(name, lambda _: path)
 
 
 def build(tree):
@@ -54,14 +62,13 @@ def build(tree):
     bench = harness.ROOT / "bench"
     go, boost = tree / "bench" / "peer_go", tree / "bench" / "peer_boost"
     environment = dict(os.environ, GOCACHE=str(tree / "go-cache"), GO111MODULE="off")
-    flags = ["-std=c++17", "-O2"]
+    flags = ["-std=c++17", "-O2", "-DNDEBUG"]  # Boost asserts a lot, and not where users are
     libraries = ["-lboost_fiber", "-lboost_context", "-lpthread"]
     run(["go", "build", "-o", go, bench / "peer_go.go"], environment)
     run(["g++", *flags, bench / "peer_boost.cpp", "-o", boost, *libraries], environment)
-    peers = [Peer("Go", go), Peer("Boost.Fiber", boost)]
-    if (tree / "bench" / "peer_st").exists():
-        peers.append(Peer("State Threads", tree / "bench" / "peer_st"))
-    return peers
+    threads = tree / "bench" / "peer_st"
+    peers = [one_program("Go", go), one_program("Boost.Fiber", boost)]
+    return peers + [one_program("State Threads", threads)] * threads.exists()
 
 
 def run(command, environment):
@@ -70,48 +77,55 @@ def run(command, environment):
         harness.fail(f"{command[0]} failed")
 
 
-def measure_once(program, case, options):
-    """The median of the case's repetitions in ns, or None where there is no such case."""
-    cpus = set(harness.CPUS) if case in TWO_CORES else {harness.SERVER_CPU}
-    words = ["--only", case, "--repeat", str(options.repeat), "--count", str(options.count)]
-    done = subprocess.run(
-        [str(program), *words],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-    )
-    if done.returncode:
-        harness.fail(f"{program} {case}: {done.stderr or done.stdout}")
-    taken = json.loads(done.stdout or "{}")
-    return statistics.median(taken[case]) if case in taken else None
+class Slices:
+    """What was measured: `ns` is {case: {name: [nanoseconds of each round]}}."""
+
+    def __init__(self, cases):
+        self.ns = {case: {} for case in cases}
+        self.ran = self.waited = 0
+
+    def take(self, peer, program, case, options):
+        """Adds the median of the case's repetitions, if the peer has such a case."""
+        path = peer.program(program)
+        if not path.exists():
+            return
+        cpus = set(harness.CPUS) if case in TWO_CORES else {harness.SERVER_CPU}
+        words = ["--only", case, "--repeat", options.repeat, "--count", options.count]
+        taken, (ran, waited) = harness.run_program([path, *words], cpus)
+        self.ran += ran
+        self.waited += waited
+        if case in taken:
+            self.ns[case].setdefault(peer.name, []).append(statistics.median(taken[case]))
+
+    def disturbed(self):
+        """The share of their time for which the programs waited because others had the core."""
+        return self.waited / (self.ran + self.waited) if self.ran else 0
 
 
-def measure(tree, peers, chosen, options):
-    """{case: {name: [ns of each round]}}, coil's under "coil"."""
-    taken = {case: {} for _, case, _ in chosen}
+def measure(runners, chosen, options):
+    """In each round every case is measured of each runner that has it, one after the other, in an
+    order that rotates. What only one has is nothing to compare and measured once."""
+    slices = Slices([one[1] for one in chosen])
     for number in range(options.rounds):
-        harness.note(f"peers: round {number + 1} of {options.rounds}")
-        for program, case, _ in chosen:
-            runners = [("coil", tree / "bench" / program)]
-            runners += [(peer.name, peer.program) for peer in peers]
-            turn = number % len(runners)
-            for name, path in runners[turn:] + runners[:turn]:
-                if number > 0 and name not in taken[case]:
-                    continue
-                ns = measure_once(path, case, options) if path.exists() else None
-                if ns is not None:
-                    taken[case].setdefault(name, []).append(ns)
-    return taken
+        harness.note(f"round {number + 1} of {options.rounds}")
+        turn = number % len(runners)
+        for program, case, *_ in chosen:
+            known = slices.ns[case]
+            if number > 0 and len(known) < 2:
+                continue
+            for peer in runners[turn:] + runners[:turn]:
+                if number == 0 or peer.name in known:
+                    slices.take(peer, program, case, options)
+    return slices
 
 
 def ratio_text(mine, theirs):
     """The median ratio and its interval; bold where the whole interval says that coil is behind."""
     if not mine or not theirs:
         return "-"
-    pairs = [one / other for one, other in zip(mine, theirs)]
-    middle, low, high = stats.median_interval(pairs)
+    middle, low, high = stats.ratio_interval(mine, theirs)
     text = f"{middle:.2f} ({low:.2f}-{high:.2f})"
-    return f"**{text}**" if low > 1 else text
+    return f"**{text}**" if stats.direction(low, high, len(mine)) == "slower" else text
 
 
 def nanoseconds(rounds):
@@ -119,12 +133,14 @@ def nanoseconds(rounds):
 
 
 def report(tree, options):
-    peers = build(tree)
     chosen = [one for one in CASES if not options.only or options.only in one[1]]
-    taken = measure(tree, peers, chosen, options)
+    if not chosen:
+        harness.fail(f"--only {options.only} names none of the operations that peers have")
+    peers = build(tree)
+    slices = measure([of_tree("coil", tree), *peers], chosen, options)
     rows = []
     for _, case, title in chosen:
-        rounds = taken[case]
+        rounds = slices.ns[case]
         row = [title, nanoseconds(rounds.get("coil"))]
         for peer in peers:
             row.append(nanoseconds(rounds.get(peer.name)))
@@ -134,4 +150,11 @@ def report(tree, options):
     for peer in peers:
         head += [peer.name, "coil / it"]
     print(f"\n### core beside peers ({options.rounds} rounds)\n\n{harness.table(head, rows)}")
-    return taken
+    report_disturbance(slices)
+    return slices.ns
+
+
+def report_disturbance(slices):
+    share = slices.disturbed()
+    if share > harness.DISTURBED_LIMIT:
+        print(f"\n- disturbed: the programs waited for the core {share:.0%} of their time")

@@ -83,14 +83,21 @@ static int run_collecting(void *arg)
     return 0;
 }
 
+static int usage(void)
+{
+    (void)fprintf(stderr, "usage: process plain|fiber|fibers|run COUNT (of %d or more)\n", FIBERS);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc == 3 ? argv[1] : "";
+    char *end = NULL;
     int64_t start;
 
-    count = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
-    if (count < FIBERS)
-        return 2;
+    count = argc == 3 ? strtol(argv[2], &end, 10) : 0;
+    if (count < FIBERS || *end)
+        return usage();
     count -= count % FIBERS;
     start = coil_now();
     if (strcmp(name, "plain") == 0)
@@ -102,7 +109,7 @@ int main(int argc, char **argv)
     else if (strcmp(name, "run") == 0)
         measure_check(coil_run(run_collecting, NULL, NULL, NULL), "coil_run");
     else
-        return 2;
+        return usage();
     (void)printf("%.0f\n", (double)(coil_now() - start) / (double)count);
     return 0;
 }

@@ -2,14 +2,12 @@
 """bench/run process: how many child processes a second, beside posix_spawn and waitpid in a loop.
 
 In each round every case is run anew, one after the other, in an order that rotates. Reported is the
-median over the rounds of the time per process, its 95 % bootstrap interval, and the ratio to the
-plain loop within a round. What is measured is mostly the kernel's work for fork, exec and exit.
+median over the rounds of the time per process, its 95 % interval, and the ratio to the plain loop
+within a round with its own. It is the time that passes, on all cores, and mostly the kernel's work
+for fork, exec and exit.
 """
 
 import argparse
-import statistics
-import subprocess
-import sys
 
 import harness
 import stats
@@ -33,36 +31,30 @@ def parse(argv):
     return options
 
 
-def measure(program, case, count):
-    done = subprocess.run([program, case, str(count)], capture_output=True, text=True)
-    if done.returncode:
-        harness.fail(f"process {case}: status {done.returncode}: {done.stderr or done.stdout}")
-    return float(done.stdout)
-
-
 def main(argv=None):
     options = parse(argv)
+    harness.prepare()
     tree = harness.ROOT / options.tree if options.tree else harness.build()
-    harness.RESULTS.mkdir(parents=True, exist_ok=True)
     taken = {case: [] for case in CASES}
     for number in range(options.rounds):
         harness.note(f"round {number + 1} of {options.rounds}")
         names = list(CASES)
         turn = number % len(names)
         for case in names[turn:] + names[:turn]:
-            taken[case].append(measure(tree / "bench" / "process", case, options.count))
+            command = [tree / "bench" / "process", case, options.count]
+            taken[case].append(harness.run_program(command, set(harness.CPUS))[0])
 
-    sys.stdout.reconfigure(line_buffering=True)
     report = harness.machine()
     print(f"{report['date']}, {report['machine']}")
     rows = []
     for case, title in CASES.items():
         middle, low, high = stats.median_interval(taken[case])
-        ratio = statistics.median(a / b for a, b in zip(taken[case], taken["plain"]))
+        ratio, least, most = stats.ratio_interval(taken[case], taken["plain"])
         interval = f"{low / 1000:.0f}-{high / 1000:.0f}"
         rate = f"{1e9 / middle:.0f}"
-        rows.append([title, f"{middle / 1000:.0f}", interval, rate, f"{ratio:.2f}"])
-    head = ["case", "us per process", "95 %", "processes/s", "time, plain = 1"]
+        rows.append([title, f"{middle / 1000:.0f}", interval, rate, f"{ratio:.2f}",
+                     "" if case == "plain" else f"{least:.2f}-{most:.2f}"])
+    head = ["case", "us per process", "95 %", "processes/s", "time, plain = 1", "95 %"]
     print(f"\n### process ({options.rounds} rounds)\n\n{harness.table(head, rows)}")
     report["nanoseconds"] = taken
     harness.write_json("process", report)

@@ -10,10 +10,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,6 +42,38 @@ long raw_number(const char *option, const char *text, long min, long max)
         exit(2);
     }
     return value;
+}
+
+double raw_seconds(const char *option, const char *text)
+{
+    char *end = NULL;
+    const double value = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(value >= 0 && value <= 86400)) {
+        fprintf(stderr, "%s: %s is not a number of seconds\n", option, text);
+        exit(2);
+    }
+    return value;
+}
+
+void *raw_map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        raw_die("mmap", errno);
+    return memory;
+}
+
+void raw_pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) < 0)
+        raw_die("--cpu", errno);
 }
 
 struct sockaddr_in raw_address(const char *text)
@@ -99,6 +133,7 @@ int raw_listen(const char *text, int type_flags)
     if (fd < 0)
         raw_die("socket", errno);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    raw_nodelay(fd);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 4096) < 0)
         raw_die(text, errno);
     announce(fd);

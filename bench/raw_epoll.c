@@ -66,7 +66,6 @@ static void accept_all(struct server *server)
             close(fd);
             return;
         }
-        raw_nodelay(fd);
         watch(server, EPOLL_CTL_ADD, fd, EPOLLIN);
     }
 }
@@ -143,6 +142,12 @@ _Noreturn static void run(struct server *server)
     }
 }
 
+static int usage(void)
+{
+    fprintf(stderr, "usage: raw_epoll [--listen HOST:PORT] [--size BUFFER_BYTES]\n");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -163,10 +168,11 @@ int main(int argc, char **argv)
         } else if (option == 's') {
             server.buffer_size = (size_t)raw_number("--size", optarg, 1, 1 << 24);
         } else {
-            fprintf(stderr, "usage: raw_epoll [--listen HOST:PORT] [--size BUFFER_BYTES]\n");
-            return 2;
+            return usage();
         }
     }
+    if (optind < argc)
+        return usage();
 
     server.descriptors_max = raw_descriptors_max();
     server.backlogs = calloc(server.descriptors_max, sizeof *server.backlogs);

@@ -10,6 +10,7 @@
  * Invariant: a shared buffer is with the kernel, or holds the datagram that is being answered.
  */
 #include "raw.h"
+#include "raw_ring.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,24 +67,28 @@ static bool wants_answer(struct server *server, char *data, size_t *length)
 
 /* ---- recvmmsg ---- */
 
+static void prepare_slot(struct server *server, struct mmsghdr *in, unsigned i)
+{
+    struct slot *slot = &server->slots[i];
+
+    slot->piece = (struct iovec){slot->data, PAYLOAD};
+    in[i].msg_hdr = (struct msghdr){.msg_name = &slot->peer,
+                                    .msg_namelen = sizeof slot->peer,
+                                    .msg_iov = &slot->piece,
+                                    .msg_iovlen = 1};
+}
+
 _Noreturn static void run_mmsg(struct server *server)
 {
     struct mmsghdr in[BATCH];
     struct mmsghdr out[BATCH];
+    int count = BATCH; /* slots to prepare: those that were used */
 
     for (;;) {
         unsigned answers = 0;
-        int count;
 
-        for (unsigned i = 0; i < BATCH; i++) {
-            struct slot *slot = &server->slots[i];
-
-            slot->piece = (struct iovec){slot->data, PAYLOAD};
-            in[i].msg_hdr = (struct msghdr){.msg_name = &slot->peer,
-                                            .msg_namelen = sizeof slot->peer,
-                                            .msg_iov = &slot->piece,
-                                            .msg_iovlen = 1};
-        }
+        for (int i = 0; i < count; i++)
+            prepare_slot(server, in, (unsigned)i);
         count = recvmmsg(server->fd, in, BATCH, MSG_WAITFORONE, NULL);
         if (count < 0)
             raw_die("recvmmsg", errno);
@@ -247,45 +251,24 @@ _Noreturn static void run_ring(struct server *server)
 
 /* ---- Start ---- */
 
-static void *map(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
-        raw_die("mmap", errno);
-    return memory;
-}
-
 static void open_ring(struct server *server)
 {
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                 IORING_SETUP_CQSIZE,
-        .cq_entries = 4096,
-    };
-    struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = BUFFER_GROUP};
-    int status = io_uring_queue_init_params(256, &server->ring, &params);
-
-    if (status < 0)
-        raw_die("io_uring_queue_init_params", status);
-    status = io_uring_register_ring_fd(&server->ring);
-    if (status < 0)
-        raw_die("io_uring_register_ring_fd", status);
+    raw_open_ring(&server->ring, 256);
     if (!server->is_multishot)
         return;
-    server->shared = map(BUFFERS * sizeof(struct io_uring_buf));
-    server->area = map(BUFFERS * (server->size + 64));
-    io_uring_buf_ring_init(server->shared);
-    reg.ring_addr = (uint64_t)(uintptr_t)server->shared;
-    status = io_uring_register_buf_ring(&server->ring, &reg, 0);
-    if (status < 0)
-        raw_die("io_uring_register_buf_ring", status);
+    server->shared = raw_share_buffers(&server->ring, BUFFERS, BUFFER_GROUP);
+    server->area = raw_map(BUFFERS * (server->size + 64));
     for (unsigned i = 0; i < BUFFERS; i++)
         return_buffer(server, i);
     io_uring_buf_ring_advance(server->shared, (int)server->returned);
     server->returned = 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: raw_udp [--listen HOST:PORT] [--recv mmsg|oneshot|multishot] [--echo]\n"
+                    "               [--size BUFFER_BYTES]\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
@@ -318,12 +301,15 @@ int main(int argc, char **argv)
             server.is_echo = true;
             break;
         default:
-            return 2;
+            return usage();
         }
     }
+    if (optind < argc ||
+        (strcmp(how, "mmsg") != 0 && strcmp(how, "oneshot") != 0 && strcmp(how, "multishot") != 0))
+        return usage();
     server.is_multishot = strcmp(how, "multishot") == 0;
     server.shape.msg_namelen = sizeof(struct sockaddr_in);
-    server.slots = map(BUFFERS * sizeof *server.slots);
+    server.slots = raw_map(BUFFERS * sizeof *server.slots);
     while (server.free_count < BUFFERS) {
         server.free_slots[server.free_count] = server.free_count;
         server.free_count++;

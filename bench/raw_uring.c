@@ -12,13 +12,15 @@
  * Both ways of receiving deliver "chunks": numbered slices of one mapping. A chunk is sent from
  * where it was received and is free again when its last byte has left. (Receiving into a second
  * buffer while the first is being sent costs 10 %: the receive is then tried too early, finds
- * nothing, and has to wait for readiness.)
+ * nothing, and has to wait for readiness. To let a one-shot receive wait for readiness first,
+ * IORING_RECVSEND_POLL_FIRST, gains nothing and costs 10 % where connections are short.)
  *
  * Invariants: a connection has at most one send in flight, later chunks queue behind it in order;
  * a one-shot receive is armed only while the connection's chunk is free; a connection is freed when
  * nothing of it is in flight or in line; a receive that found no buffer waits in line for one.
  */
 #include "raw.h"
+#include "raw_ring.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -259,7 +260,6 @@ static void on_accept(struct server *server, const struct io_uring_cqe *cqe)
     }
     server->free_conns = conn->next;
     *conn = (struct conn){.fd = cqe->res, .head = NO_CHUNK};
-    raw_nodelay(conn->fd);
     arm_receive(server, conn);
 }
 
@@ -328,46 +328,9 @@ _Noreturn static void run(struct server *server)
 
 /* ---- Start ---- */
 
-static void *map(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
-        raw_die("mmap", errno);
-    return memory;
-}
-
-static void open_ring(struct server *server)
-{
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                 IORING_SETUP_CQSIZE,
-        .cq_entries = server->entries * 4 < 4096 ? 4096 : server->entries * 4,
-    };
-    int status = io_uring_queue_init_params(server->entries, &server->ring, &params);
-
-    if (status < 0)
-        raw_die("io_uring_queue_init_params", status);
-    status = io_uring_register_ring_fd(&server->ring);
-    if (status < 0)
-        raw_die("io_uring_register_ring_fd", status);
-}
-
 static void share_buffers(struct server *server)
 {
-    server->shared = map(SHARED_CHUNKS * sizeof(struct io_uring_buf));
-    io_uring_buf_ring_init(server->shared);
-
-    struct io_uring_buf_reg reg = {
-        .ring_addr = (uint64_t)(uintptr_t)server->shared,
-        .ring_entries = SHARED_CHUNKS,
-        .bgid = BUFFER_GROUP,
-    };
-    const int status = io_uring_register_buf_ring(&server->ring, &reg, 0);
-    if (status < 0)
-        raw_die("io_uring_register_buf_ring", status);
+    server->shared = raw_share_buffers(&server->ring, SHARED_CHUNKS, BUFFER_GROUP);
     for (uint32_t chunk = 0; chunk < SHARED_CHUNKS; chunk++)
         return_buffer(server, chunk);
     return_buffers(server);
@@ -378,14 +341,14 @@ static void prepare(struct server *server)
     server->conns_max = raw_descriptors_max();
     const size_t count = server->multishot ? SHARED_CHUNKS : server->conns_max;
 
-    server->area = map(count * server->size);
-    server->chunks = map(count * sizeof *server->chunks);
-    server->conns = map(server->conns_max * sizeof *server->conns);
+    server->area = raw_map(count * server->size);
+    server->chunks = raw_map(count * sizeof *server->chunks);
+    server->conns = raw_map(server->conns_max * sizeof *server->conns);
     for (unsigned i = server->conns_max; i-- > 0;) {
         server->conns[i].next = server->free_conns;
         server->free_conns = &server->conns[i];
     }
-    open_ring(server);
+    raw_open_ring(&server->ring, server->entries);
     if (server->multishot)
         share_buffers(server);
 }
@@ -397,6 +360,14 @@ static bool choose(const char *option, const char *text, const char *yes, const 
         exit(2);
     }
     return strcmp(text, yes) == 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: raw_uring [--listen HOST:PORT] [--recv oneshot|multishot]\n"
+                    "                 [--send ring|inline] [--size BUFFER_BYTES]\n"
+                    "                 [--entries N]\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
@@ -428,13 +399,12 @@ int main(int argc, char **argv)
             server.entries = (unsigned)raw_number("--entries", optarg, 1, 32768);
             break;
         default:
-            fprintf(stderr, "usage: raw_uring [--listen HOST:PORT] [--recv oneshot|multishot]\n"
-                            "                 [--send ring|inline] [--size BUFFER_BYTES]\n"
-                            "                 [--entries N]\n");
-            return 2;
+            return usage();
         }
     }
 
+    if (optind < argc)
+        return usage();
     prepare(&server);
     server.listener = raw_listen(address, 0);
     arm_accept(&server);

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <liburing.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +20,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "raw.h"
 
 enum {
     SIDES = 2,
@@ -49,29 +50,13 @@ static struct side sides[SIDES];
 static pthread_barrier_t barrier;
 static long count;
 
-_Noreturn static void fail(const char *what, int error)
-{
-    (void)fprintf(stderr, "%s: %d\n", what, error);
-    exit(EXIT_FAILURE);
-}
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET((unsigned)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) < 0)
-        fail("sched_setaffinity", errno);
-}
-
 /* The queue is never full: few entries are under way. */
 static struct io_uring_sqe *get_entry(struct side *side)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&side->ring);
 
     if (!sqe)
-        fail("io_uring_get_sqe", EBUSY);
+        raw_die("io_uring_get_sqe", EBUSY);
     return sqe;
 }
 
@@ -91,7 +76,7 @@ static void wake(struct side *side, enum way way)
     switch (way) {
     case WAY_EVENTFD:
         if (write(side->other->wake_fd, &one, sizeof one) != (ssize_t)sizeof one)
-            fail("write", errno);
+            raw_die("write", errno);
         break;
     case WAY_MESSAGE:
         sqe_of_ring = get_entry(side);
@@ -102,7 +87,7 @@ static void wake(struct side *side, enum way way)
     case WAY_COUNT:
         prepare_message(&sqe, side->other);
         if (syscall(__NR_io_uring_register, -1, REGISTER_SEND_MSG_RING, &sqe, 1) < 0)
-            fail("send message", errno);
+            raw_die("send message", errno);
     }
 }
 
@@ -123,10 +108,10 @@ static void sleep_until_woken(struct side *side, enum way way)
         const int result = io_uring_submit_and_wait(&side->ring, 1);
 
         if (result < 0 && result != -EINTR)
-            fail("enter", result);
+            raw_die("enter", result);
         while (io_uring_peek_cqe(&side->ring, &cqe) == 0) {
             if (cqe->user_data == 2 && cqe->res < 0)
-                fail("message", cqe->res);
+                raw_die("message", cqe->res);
             is_woken |= cqe->user_data == 1;
             io_uring_cqe_seen(&side->ring, cqe);
         }
@@ -142,7 +127,7 @@ static void open_side(struct side *side)
     const int result = io_uring_queue_init_params(64, &side->ring, &params);
 
     if (result < 0)
-        fail("io_uring", result);
+        raw_die("io_uring", result);
     side->wake_fd = eventfd(0, EFD_CLOEXEC);
 }
 
@@ -150,7 +135,7 @@ static void *answer(void *arg)
 {
     struct side *side = arg;
 
-    pin(1);
+    raw_pin(1);
     open_side(side);
     (void)pthread_barrier_wait(&barrier);
     for (enum way way = 0; way < WAY_COUNT; way++) {
@@ -213,15 +198,21 @@ static void measure(struct side *side, enum way way)
 int main(int argc, char **argv)
 {
     pthread_t thread;
+    int error;
 
-    count = argc > 1 ? strtol(argv[1], NULL, 10) : COUNT_DEFAULT;
+    count = argc > 1 ? raw_number("COUNT", argv[1], 1, 1000000000) : COUNT_DEFAULT;
+    if (argc > 2) {
+        (void)fprintf(stderr, "usage: raw_wake [COUNT]\n");
+        return 2;
+    }
     (void)pthread_barrier_init(&barrier, NULL, SIDES);
     for (int i = 0; i < SIDES; i++)
         sides[i].other = &sides[1 - i];
-    pin(0);
+    raw_pin(0);
     open_side(&sides[0]);
-    if (pthread_create(&thread, NULL, answer, &sides[1]) != 0)
-        fail("pthread_create", errno);
+    error = pthread_create(&thread, NULL, answer, &sides[1]);
+    if (error)
+        raw_die("pthread_create", error);
     (void)pthread_barrier_wait(&barrier);
     (void)printf("{");
     for (enum way way = 0; way < WAY_COUNT; way++) {

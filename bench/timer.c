@@ -22,11 +22,6 @@ enum {
     EXPIRING = 100000,
 };
 
-static int64_t scaled(int64_t taken, long operations, long count)
-{
-    return (int64_t)((double)taken / (double)operations * (double)count);
-}
-
 static int64_t set_and_cancel(long count)
 {
     const int64_t start = measure_now();
@@ -105,7 +100,7 @@ static int64_t set_a_million_then_cancel(long count)
         (void)coil_scope_leave(&scopes[i - 1]);
     taken = measure_now() - start;
     free(scopes);
-    return scaled(taken, MILLION, count);
+    return measure_scaled(taken, MILLION, count);
 }
 
 static int sleep_short(void *arg)
@@ -124,7 +119,7 @@ static int64_t sleep_to_the_end(long count)
         measure_check(coil_join(sleepers[i], NULL), "coil_join");
         coil_fiber_unref(sleepers[i]);
     }
-    return scaled(measure_now() - start, EXPIRING, count);
+    return measure_scaled(measure_now() - start, EXPIRING, count);
 }
 
 int main(int argc, char **argv)

@@ -118,6 +118,12 @@ static void leave(int signo)
     _exit(0);
 }
 
+static int usage(void)
+{
+    fprintf(stderr, "usage: udp [--listen HOST:PORT] [--recv one|batch|serve] [--echo]\n");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option names[] = {{"listen", required_argument, NULL, 'l'},
@@ -126,6 +132,7 @@ int main(int argc, char **argv)
                                           {NULL, 0, NULL, 0}};
     const struct sigaction action = {.sa_handler = leave};
     int result = 0;
+    int started;
 
     for (;;) {
         const int option = getopt_long(argc, argv, "", names, NULL);
@@ -139,10 +146,13 @@ int main(int argc, char **argv)
         else if (option == 'e')
             server.is_echo = true;
         else
-            return 2;
+            return usage();
     }
+    if (optind < argc || (strcmp(server.how, "one") != 0 && strcmp(server.how, "batch") != 0 &&
+                          strcmp(server.how, "serve") != 0))
+        return usage();
     (void)sigaction(SIGTERM, &action, NULL);
-    if (coil_run(run, NULL, NULL, &result) < 0 || result < 0)
-        fprintf(stderr, "udp: %s\n", coil_strerror(result));
+    started = coil_run(run, NULL, NULL, &result);
+    fprintf(stderr, "udp: %s\n", coil_strerror(started < 0 ? started : result));
     return EXIT_FAILURE;
 }

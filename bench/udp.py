@@ -8,11 +8,7 @@ with the lowest median.
 """
 
 import argparse
-import json
-import re
 import statistics
-import subprocess
-import sys
 
 import harness
 import stats
@@ -38,6 +34,10 @@ def parse(argv):
     options = parser.parse_args(argv)
     if options.quick:
         options.rounds, options.milliseconds, options.no_counts = 3, 200, True
+    if min(options.rounds, options.milliseconds) < 1:
+        parser.error("--rounds and --milliseconds must be positive")
+    if any("=" not in text or not text.partition("=")[2].split() for text in options.add):
+        parser.error("--add is NAME=COMMAND")
     return options
 
 
@@ -59,40 +59,33 @@ def servers(tree, options):
     return table
 
 
-def load(tree, running, options, echo, *more):
-    command = [tree / "bench" / "load_udp", "--connect", running.address, "--cpu", harness.LOAD_CPU]
-    for name in ("milliseconds", "sockets", "window", "size"):
-        command += [f"--{name}", getattr(options, name)]
-    command += ["--echo"] * echo + list(more)
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    if done.returncode:
-        harness.fail(f"load_udp against {running.server.name}: {done.stdout}{done.stderr}")
-    return json.loads(done.stdout)
+def load(tree, running, options, **more):
+    words = {name: getattr(options, name) for name in ("milliseconds", "sockets", "window", "size")}
+    return harness.run_load(tree, running, "load_udp", **(words | more))
 
 
 def slice_of(tree, name, argv, options, echo):
     with harness.Running(harness.Server(name, argv + ["--echo"] * echo)) as running:
-        taken = load(tree, running, options, echo, "--measure-pid", running.pid)
+        taken = load(tree, running, options, echo=echo, measure_pid=running.pid)
         running.stop()
-    if taken["lost_windows"]:
-        harness.note(f"{name}: {taken['lost_windows']} windows were lost")
+    if taken["datagrams"] == 0:
+        harness.fail(f"no datagram was seen to reach {name}")
     return taken
 
 
 def calls_of(tree, name, argv, options, echo):
-    """System calls per datagram."""
-    log = harness.RESULTS / "strace.log"
-    log.unlink(missing_ok=True)
-    server = harness.Server(name, argv + ["--echo"] * echo)
-    with harness.Running(server, ["strace", "-f", "-c", "-o", str(log), "--"]) as running:
-        taken = load(tree, running, options, echo)
-        running.stop(running.traced_pid())
-    count = 0
-    for line in log.read_text().splitlines():
-        words = line.split()
-        if len(words) in (5, 6) and re.fullmatch(r"[\d.]+", words[0]) and words[-1] != "total":
-            count += int(words[3])
-    return count / taken["datagrams"]
+    """System calls per datagram: those of a load less those of one that is half as long, so that
+    neither start nor end counts."""
+    total = []
+    for milliseconds in (options.milliseconds, 2 * options.milliseconds):
+        with harness.Traced(harness.Server(name, argv + ["--echo"] * echo)) as running:
+            taken = load(tree, running, options, echo=echo, milliseconds=milliseconds)
+            running.stop()
+        total.append((sum(running.calls.values()), taken["datagrams"]))
+    (calls, datagrams), (more_calls, more_datagrams) = total
+    if more_datagrams <= datagrams:
+        return None
+    return (more_calls - calls) / (more_datagrams - datagrams)
 
 
 def measure(tree, table, options, echo):
@@ -115,11 +108,10 @@ def report(tree, table, options, echo):
     limit = min(raw, key=lambda name: statistics.median(cost[name]))
     rows, summary = [], {}
     for name in table:
-        ratios = [mine / best for mine, best in zip(cost[name], cost[limit])]
-        middle, low, high = stats.median_interval(ratios)
+        middle, low, high = stats.ratio_interval(cost[name], cost[limit])
         rate = statistics.median(one["datagrams"] / one["seconds"] for one in slices[name])
         calls = None if options.no_counts else calls_of(tree, name, table[name], options, echo)
-        summary[name] = {"cpu_ns": cost[name], "ratio": [middle, low, high], "rate": rate,
+        summary[name] = {"slices": slices[name], "ratio": [middle, low, high], "rate": rate,
                          "calls": calls}
         rows.append([
             name + (" = 1.00" if name == limit else ""),
@@ -133,6 +125,10 @@ def report(tree, table, options, echo):
     head = [f"{options.size} B, {title}", "CPU ns/datagram", "ratio", "95 %", "1000/s",
             "system calls/datagram"]
     print(f"\n{harness.table(head, rows)}")
+    for name, all_ in slices.items():
+        lost = sum(one["lost_windows"] for one in all_)
+        if lost:
+            print(f"\n- {name} lost datagrams of {lost} windows, a second's wait for each")
     waited = sum(one["wait_ns"] for all_ in slices.values() for one in all_)
     lasted = sum(one["seconds"] for all_ in slices.values() for one in all_)
     print(f"\n- the servers waited for their core {waited / lasted / 1e9:.0%} of the time")
@@ -141,10 +137,9 @@ def report(tree, table, options, echo):
 
 def main(argv=None):
     options = parse(argv)
+    harness.prepare()
     tree = harness.ROOT / options.tree if options.tree else harness.build()
-    harness.RESULTS.mkdir(parents=True, exist_ok=True)
     table = servers(tree, options)
-    sys.stdout.reconfigure(line_buffering=True)
     result = harness.machine()
     print(f"{result['date']}, {result['machine']}")
     for echo in (False, True):
