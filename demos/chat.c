@@ -6,23 +6,26 @@
  * Who connects says a nickname, and from then on hears what the others say. Each client has two
  * fibers: the reader makes messages to the room of its lines, the writer sends what the room has
  * put into the client's channel. The room is a fiber too (chat_room.c); chat.h says what passes
- * between them. A client that does not read loses its place, and slows down nobody. SIGTERM or
- * SIGINT stops it gracefully: everybody gets a last line, then it exits with 0.
+ * between them. A client that does not read loses its place, and slows down nobody; so does one
+ * that says nothing, soon if not even a nickname. SIGTERM or SIGINT stops it gracefully: everybody
+ * gets a last line, then it exits with 0.
  */
 #include "chat.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "plain.h"
+
 enum {
-    IDLE_SECONDS = 600,       /* of silence, then a client has to go */
-    IDLE_SECONDS_MAX = 86400, /* a day */
-    FAREWELL_SECONDS = 2,     /* for the last lines */
-    LINES_AT_ONCE = 64,       /* that one client may say, then it waits for a breath */
+    IDLE_SECONDS = 600,   /* of silence, then a client has to go */
+    NAMING_SECONDS = 30,  /* to say a nickname */
+    SECONDS_MAX = 86400,  /* a day */
+    FAREWELL_SECONDS = 2, /* for the last lines */
+    LINES_AT_ONCE = 64,   /* that one client may say, then it waits for a breath */
 };
 
 /* A program that pours its lines in would make slow clients of all others, who may be behind by
@@ -50,15 +53,13 @@ static int write_lines(void *arg)
     return 0;
 }
 
-/* Takes the end of the line off and makes harmless what would play tricks on others' terminals. */
+/* Takes the end of the line off and makes harmless what can't be shown. */
 static void clean(char *text, size_t length)
 {
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
     text[length] = '\0';
-    for (size_t i = 0; i < length; i++)
-        if (iscntrl((unsigned char)text[i]))
-            text[i] = '?';
+    make_plain(text, length);
 }
 
 static void read_lines(struct client *client, struct room *room)
@@ -217,24 +218,40 @@ static long seconds_from(const char *text)
     char *end;
     const long seconds = strtol(text, &end, 10);
 
-    return *text && !*end && seconds >= 1 && seconds <= IDLE_SECONDS_MAX ? seconds : -1;
+    return *text && !*end && seconds >= 1 && seconds <= SECONDS_MAX ? seconds : -1;
+}
+
+/* Takes the option `name` and its seconds, if they are at argv[*at]. */
+static bool take_seconds(char **argv, int *at, const char *name, coil_time *ret_time)
+{
+    const char *value = argv[*at + 1];
+
+    if (strcmp(argv[*at], name) != 0 || !value || seconds_from(value) < 0)
+        return false;
+    *ret_time = COIL_SECONDS(seconds_from(value));
+    *at += 1;
+    return true;
 }
 
 static int usage(FILE *out, int status)
 {
     (void)fprintf(out,
-                  "usage: chat --listen ADDRESS [--idle SECONDS]\n"
+                  "usage: chat --listen ADDRESS [--idle SECONDS] [--naming SECONDS]\n"
                   "A chat room for everybody who connects.\n\n"
                   "  --listen ADDRESS  127.0.0.1:5000, [::1]:0, :5000 or unix:PATH\n"
                   "  --idle SECONDS    who says nothing for so long has to go: %d\n"
+                  "  --naming SECONDS  who has no nickname by then has to go: %d\n"
                   "  --help            this text\n",
-                  IDLE_SECONDS);
+                  IDLE_SECONDS, NAMING_SECONDS);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    static struct room room = {.idle = COIL_SECONDS(IDLE_SECONDS)};
+    static struct room room = {
+        .idle = COIL_SECONDS(IDLE_SECONDS),
+        .naming = COIL_SECONDS(NAMING_SECONDS),
+    };
     coil_options options = COIL_OPTIONS_INIT;
     int result;
     int status = 0;
@@ -242,9 +259,9 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--listen") == 0 && i + 1 < argc) {
             room.address = argv[++i];
-        } else if (strcmp(argv[i], "--idle") == 0 && i + 1 < argc &&
-                   seconds_from(argv[i + 1]) > 0) {
-            room.idle = COIL_SECONDS(seconds_from(argv[++i]));
+        } else if (take_seconds(argv, &i, "--idle", &room.idle) ||
+                   take_seconds(argv, &i, "--naming", &room.naming)) {
+            continue;
         } else if (strcmp(argv[i], "--help") == 0) {
             return usage(stdout, 0);
         } else {

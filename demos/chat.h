@@ -34,8 +34,9 @@ struct client {
     /* The room's: */
     char name[NAME_SIZE]; /* empty: has yet to say it */
     const char *fate;     /* what the others hear when it leaves */
-    int64_t heard;        /* when it last said something */
-    bool is_lost;         /* does not read: not worth a farewell */
+    int64_t came;
+    int64_t heard; /* when it last said something */
+    bool is_lost;  /* does not read: not worth a farewell */
 };
 
 struct message {
@@ -45,7 +46,8 @@ struct message {
 
 struct room {
     const char *address;
-    coil_time idle; /* who says nothing for so long has to go */
+    coil_time idle;   /* who says nothing for so long has to go */
+    coil_time naming; /* and who has no nickname by then, whatever it says */
     coil_listener *listener;
     coil_chan *joins;    /* struct client * */
     coil_chan *messages; /* struct message */

@@ -160,7 +160,7 @@ static void hear(struct room *room, const struct message *message)
 
 static void let_in(struct room *room, struct client *client)
 {
-    client->heard = coil_now();
+    client->came = client->heard = coil_now();
     room->clients[room->count++] = client;
     say(client, line_new("* welcome; what is your nickname?\n"));
 }
@@ -179,14 +179,23 @@ static void forget(struct room *room, struct client *client)
     coil_flag_set(&client->forgotten);
 }
 
-static void dismiss_silent(struct room *room)
+/* Strangers have less time, counted from when they came: they are no company, but each takes one of
+ * the CLIENTS_MAX places. */
+static void dismiss_late(struct room *room)
 {
+    const int64_t now = coil_now();
+
     for (size_t i = 0; i < room->count; i++) {
         struct client *client = room->clients[i];
 
-        if (coil_now() - client->heard >= room->idle && !coil_chan_is_closed(client->lines)) {
+        if (coil_chan_is_closed(client->lines))
+            continue;
+        if (now - client->heard >= room->idle) {
             say(client, line_new("* silent for too long, goodbye\n"));
             dismiss(client, "was silent for too long");
+        } else if (!client->name[0] && now - client->came >= room->naming) {
+            say(client, line_new("* no nickname for too long, goodbye\n"));
+            dismiss(client, "has left");
         }
     }
 }
@@ -244,7 +253,7 @@ int run_room(void *arg)
                 coil_yield();
             break;
         case TICK:
-            dismiss_silent(room);
+            dismiss_late(room);
             next_tick = coil_now() + tick;
             break;
         case STOP:

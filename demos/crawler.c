@@ -7,9 +7,11 @@
  * The heart is coil_imap: a feeder that takes URLs from the frontier (and parks there while pages
  * under way may still bring new ones), fetch_page() for each in a fiber of its own, and the main
  * fiber, which takes the pages back in order and reports them. The imap's size bounds everything:
- * connections, files, memory.
+ * connections, files, memory. SIGTERM or SIGINT cancels it; what has been reported by then is
+ * written.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -73,23 +75,25 @@ static int report_all(struct crawl *crawl, coil_imap *imap)
 {
     void *item;
     int result;
-    int got;
+    int got = 0;
+    int written = 0;
 
-    while ((got = coil_imap_next(imap, &item, &result)) > 0) {
+    while (written == 0 && (got = coil_imap_next(imap, &item, &result)) > 0) {
         struct page *page = item;
 
         if (page->failure == 0)
             page->failure = result;
         frontier_done(&crawl->frontier);
-        report_page(&crawl->report, &crawl->frontier, page);
+        written = report_page(&crawl->report, &crawl->frontier, page);
         free(page);
     }
-    return got;
+    return written < 0 ? written : got;
 }
 
 static int crawl_all(struct crawl *crawl)
 {
     coil_imap *imap;
+    int written;
     int result = add_urls(crawl);
 
     if (result < 0)
@@ -100,8 +104,18 @@ static int crawl_all(struct crawl *crawl)
         return result;
     result = report_all(crawl, imap);
     coil_imap_close(imap);
-    report_end(&crawl->report, &crawl->frontier);
-    return result;
+    written = report_end(&crawl->report, &crawl->frontier);
+    return result < 0 ? result : written;
+}
+
+/* Ends what is under way as a deadline would, so that no part of a file stays. */
+static int cancel(int number, void *arg)
+{
+    coil_fiber *crawler = arg;
+
+    (void)number;
+    coil_cancel(crawler);
+    return 0;
 }
 
 /* Main of the coil_run(): 0 when all pages have come, 1 when some have not, or a negative error. */
@@ -120,8 +134,13 @@ static int run(void *arg)
     if (result < 0)
         return result;
     frontier_init(&crawl.frontier, arguments->pages_max);
-    report_start(&crawl.report, arguments->is_json);
-    result = crawl_all(&crawl);
+    result = report_start(&crawl.report, arguments->is_json);
+    if (result == 0) /* main's handle lives as long as the run */
+        result = coil_signal_handle(SIGTERM, cancel, coil_self(), NULL);
+    if (result == 0)
+        result = coil_signal_handle(SIGINT, cancel, coil_self(), NULL);
+    if (result == 0)
+        result = crawl_all(&crawl);
     frontier_free(&crawl.frontier);
     coil_http_client_free(crawl.client);
     return result < 0 ? result : crawl.report.failed > 0;
@@ -222,10 +241,6 @@ static int crawl_with(struct arguments *arguments)
         result = status;
     if (result < 0)
         (void)fprintf(stderr, "crawler: %s\n", coil_strerror(result));
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "crawler: cannot write the results\n");
-        return EXIT_SOME_FAILED;
-    }
     return result < 0 || status > 0 ? EXIT_SOME_FAILED : EXIT_SUCCESS;
 }
 

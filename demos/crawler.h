@@ -42,7 +42,9 @@ struct kind {
 };
 
 struct report {
+    coil_stream *out; /* standard output */
     bool is_json;
+    bool is_interactive; /* results go to a terminal, line by line */
     bool has_progress;
     int64_t started;
     int64_t shown; /* when the progress line was written last */
@@ -74,8 +76,10 @@ struct page {
 /* The imap's function: fetches one struct page. Parks. */
 int fetch_page(void *item);
 
-void report_start(struct report *report, bool is_json);
-void report_page(struct report *report, const struct frontier *frontier, const struct page *page);
-void report_end(struct report *report, const struct frontier *frontier);
+/* These write to standard output, as any fiber does: only the reporter waits for a slow reader.
+ * Each returns 0 or why it can't. */
+int report_start(struct report *report, bool is_json);
+int report_page(struct report *report, const struct frontier *frontier, const struct page *page);
+int report_end(struct report *report, const struct frontier *frontier);
 
 #endif

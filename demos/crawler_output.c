@@ -5,6 +5,12 @@
  * no plain part of a name (a slash, a control byte, a percent sign, a question mark) is written as
  * a percent sign and two hex digits, as are the names "." and "..": so a segment stays one name,
  * and different segments stay different. The query goes behind a real '?'.
+ *
+ * A site may have pages "/docs" and "/docs/intro", a file system can't have both. Then, and only
+ * then, the first is called "docs%", which no segment is: a file in the way of a directory is
+ * renamed, and a page whose name a directory has already gets the other. So the names follow from
+ * the pages, in whatever order they come. Between a failed rename(2) and its repetition no fiber
+ * parks, so nobody comes between.
  */
 #include "crawler_output.h"
 
@@ -12,6 +18,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,19 +161,63 @@ int output_prepare(const struct output *output)
     return access(output->directory, W_OK | X_OK) < 0 ? -errno : 0;
 }
 
+/* Gives the page at `from` the name that it has beside a directory `path`. */
+static int rename_beside(const char *from, const char *path)
+{
+    char *marked;
+    int result;
+
+    if (asprintf(&marked, "%s%%", path) < 0)
+        return -ENOMEM;
+    result = rename(from, marked) < 0 ? -errno : 0;
+    free(marked);
+    return result;
+}
+
+/* Makes the directory `path`; a page that has its name gives way. */
+static int make_directory(const char *path)
+{
+    struct stat info;
+    int result;
+
+    if (mkdir(path, 0777) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return -errno;
+    if (stat(path, &info) < 0 || !S_ISREG(info.st_mode))
+        return 0;
+    result = rename_beside(path, path);
+    if (result == 0 && mkdir(path, 0777) < 0)
+        result = -errno;
+    return result;
+}
+
 /* Makes the directories above `path`. */
 static int make_parents(char *path)
 {
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        int result;
+    int result = 0;
 
+    for (char *slash = strchr(path + 1, '/'); slash && result == 0;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        result = mkdir(path, 0777) < 0 ? -errno : 0;
+        result = make_directory(path);
         *slash = '/';
-        if (result < 0 && result != -EEXIST)
-            return result;
     }
-    return 0;
+    return result;
+}
+
+static int give_name(struct sink *sink)
+{
+    int result = rename(sink->part, sink->path) < 0 ? -errno : 0;
+
+    if (result == -ENOENT || result == -ENOTDIR) {
+        result = make_parents(sink->path);
+        if (result == 0 && rename(sink->part, sink->path) < 0)
+            result = -errno;
+    }
+    if (result == -EISDIR)
+        result = rename_beside(sink->part, sink->path);
+    return result;
 }
 
 int sink_open(struct output *output, const char *url, struct sink *sink)
@@ -205,11 +256,8 @@ int sink_commit(struct sink *sink)
 {
     int result = coil_file_close(sink->fd);
 
-    if (result == 0 && rename(sink->part, sink->path) < 0) {
-        result = errno == ENOENT ? make_parents(sink->path) : -errno;
-        if (result == 0 && rename(sink->part, sink->path) < 0)
-            result = -errno;
-    }
+    if (result == 0)
+        result = give_name(sink);
     if (result < 0)
         (void)unlink(sink->part);
     return result;

@@ -2,7 +2,8 @@
 /* Mirroring bodies into a directory.
  *
  * "http://host:80/a/b?c" becomes DIR/host:80/a/b?c, "/a/" becomes a/index.html. A body is written
- * under a temporary name and renamed when it is complete: what has its name is whole.
+ * under a temporary name and renamed when it is complete: what has its name is whole. "/a" becomes
+ * a, or "a%" when a has to be a directory, whichever of its pages come first.
  */
 #ifndef COIL_DEMOS_CRAWLER_OUTPUT_H
 #define COIL_DEMOS_CRAWLER_OUTPUT_H

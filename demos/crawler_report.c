@@ -13,13 +13,15 @@
 
 #include "crawler.h"
 
-void report_start(struct report *report, bool is_json)
+int report_start(struct report *report, bool is_json)
 {
     *report = (struct report){
         .is_json = is_json,
+        .is_interactive = isatty(STDOUT_FILENO) == 1,
         .has_progress = isatty(STDERR_FILENO) == 1,
         .started = coil_now(),
     };
+    return coil_stdout(&report->out);
 }
 
 static double seconds(coil_time time)
@@ -41,20 +43,18 @@ static void failure_text(int failure, char *text, size_t size)
         (void)snprintf(text, size, "%s", coil_strerror(failure));
 }
 
-static void put_json_string(const char *text)
+static void put_json_string(coil_stream *out, const char *text)
 {
-    (void)putchar('"');
+    coil_write(out, "\"", 1);
     for (; *text; text++) {
         const unsigned char byte = (unsigned char)*text;
 
-        if (byte == '"' || byte == '\\')
-            (void)printf("\\%c", byte);
-        else if (byte < ' ' || byte > '~')
-            (void)printf("\\u%04x", byte);
+        if (byte == '"' || byte == '\\' || byte < ' ' || byte > '~')
+            coil_printf(out, "\\u%04x", byte);
         else
-            (void)putchar(byte);
+            coil_write(out, text, 1);
     }
-    (void)putchar('"');
+    coil_write(out, "\"", 1);
 }
 
 static void count_failure(struct report *report, int failure)
@@ -89,9 +89,11 @@ static void wipe_progress(const struct report *report)
         (void)fputs("\r\033[K", stderr);
 }
 
-void report_page(struct report *report, const struct frontier *frontier, const struct page *page)
+int report_page(struct report *report, const struct frontier *frontier, const struct page *page)
 {
+    coil_stream *out = report->out;
     char text[128] = "";
+    int result;
 
     report->pages++;
     report->bytes += page->bytes;
@@ -101,20 +103,23 @@ void report_page(struct report *report, const struct frontier *frontier, const s
     }
     wipe_progress(report);
     if (report->is_json) {
-        (void)printf("{\"url\": ");
-        put_json_string(page->url);
-        (void)printf(", \"status\": %d, \"bytes\": %" PRIu64 ", \"seconds\": %.6f", page->status,
-                     page->bytes, seconds(page->time));
+        coil_printf(out, "{\"url\": ");
+        put_json_string(out, page->url);
+        coil_printf(out, ", \"status\": %d, \"bytes\": %" PRIu64 ", \"seconds\": %.6f",
+                    page->status, page->bytes, seconds(page->time));
         if (page->failure) {
-            (void)printf(", \"error\": ");
-            put_json_string(text);
+            coil_printf(out, ", \"error\": ");
+            put_json_string(out, text);
         }
-        (void)printf("}\n");
+        result = coil_printf(out, "}\n");
     } else {
-        (void)printf("%3d %10" PRIu64 " %8.3f %s%s%s\n", page->status, page->bytes,
-                     seconds(page->time), page->url, *text ? "  " : "", text);
+        result = coil_printf(out, "%3d %10" PRIu64 " %8.3f %s%s%s\n", page->status, page->bytes,
+                             seconds(page->time), page->url, *text ? "  " : "", text);
     }
+    if (report->is_interactive)
+        result = coil_flush(out);
     show_progress(report, frontier);
+    return result;
 }
 
 /* The most memory that was resident at a time, in KiB; 0 when the kernel does not tell. */
@@ -136,32 +141,27 @@ static long peak_rss(void)
 
 static void end_json(const struct report *report, const struct frontier *frontier, double time)
 {
-    (void)printf("{\"summary\": true, \"pages\": %zu, \"bytes\": %" PRIu64
-                 ", \"failed\": %zu, \"dropped\": %zu, \"seconds\": %.6f"
-                 ", \"pages_per_second\": %.1f, \"peak_rss_kib\": %ld, \"errors\": {",
-                 report->pages, report->bytes, report->failed, frontier->dropped, time,
-                 (double)report->pages / time, peak_rss());
+    coil_stream *out = report->out;
+
+    coil_printf(out,
+                "{\"summary\": true, \"pages\": %zu, \"bytes\": %" PRIu64
+                ", \"failed\": %zu, \"dropped\": %zu, \"seconds\": %.6f"
+                ", \"pages_per_second\": %.1f, \"peak_rss_kib\": %ld, \"errors\": {",
+                report->pages, report->bytes, report->failed, frontier->dropped, time,
+                (double)report->pages / time, peak_rss());
     for (size_t i = 0; i < report->kind_count; i++) {
         char text[128];
 
         failure_text(report->kinds[i].failure, text, sizeof text);
-        (void)printf("%s", i ? ", " : "");
-        put_json_string(text);
-        (void)printf(": %zu", report->kinds[i].count);
+        coil_printf(out, "%s", i ? ", " : "");
+        put_json_string(out, text);
+        coil_printf(out, ": %zu", report->kinds[i].count);
     }
-    (void)printf("}}\n");
+    coil_printf(out, "}}\n");
 }
 
-void report_end(struct report *report, const struct frontier *frontier)
+static void end_text(const struct report *report, const struct frontier *frontier, double time)
 {
-    const double time = seconds(coil_now() - report->started);
-
-    wipe_progress(report);
-    if (report->is_json) {
-        end_json(report, frontier, time);
-        return;
-    }
-    (void)fflush(stdout);
     (void)fprintf(stderr,
                   "%zu pages, %" PRIu64 " bytes, %zu failed, %.3f s, %.0f pages/s, %ld KiB\n",
                   report->pages, report->bytes, report->failed, time, (double)report->pages / time,
@@ -174,4 +174,18 @@ void report_end(struct report *report, const struct frontier *frontier)
     }
     if (frontier->dropped)
         (void)fprintf(stderr, "%8zu  links not followed: over the limits\n", frontier->dropped);
+}
+
+int report_end(struct report *report, const struct frontier *frontier)
+{
+    const double time = seconds(coil_now() - report->started);
+    int result;
+
+    wipe_progress(report);
+    if (report->is_json)
+        end_json(report, frontier, time);
+    result = coil_flush(report->out);
+    if (!report->is_json)
+        end_text(report, frontier, time);
+    return result;
 }

@@ -9,8 +9,8 @@
  * that all cores work; the results come out in the order of the walk. Symbolic links are followed
  * where they are arguments, and left out where the walk finds them, like all that is no file.
  *
- * Lines go to standard output, errors and totals to standard error. Exit status 0, or 1 when a file
- * could not be read.
+ * Lines go to standard output, through coil, so that only the fiber that writes waits for a slow
+ * reader; errors and totals to standard error. Exit status 0, or 1 when a file could not be read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,11 +18,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <coil/coil.h>
 #include <openssl/evp.h>
 
 #include "hasher_walk.h"
+#include "plain.h"
 
 enum {
     JOBS_DEFAULT = 32,
@@ -97,20 +99,33 @@ static int hash_open_file(int fd, struct job **job, struct item *item)
     return EVP_DigestFinal_ex((*job)->context, item->hash, NULL) == 1 ? 0 : -EIO;
 }
 
+/* Whatever the walk has seen, something else may have taken the place of the file since. */
+static int check_file(int fd)
+{
+    coil_file_info info;
+    const int result = coil_file_stat(fd, &info);
+
+    return result < 0 || info.is_regular ? result : -EINVAL;
+}
+
 static int hash_file(void *arg)
 {
     struct item *item = arg;
-    struct job *job;
+    const int no_link = item->is_argument ? 0 : O_NOFOLLOW;
+    struct job *job = NULL;
     int result;
     int fd;
 
     if (item->error < 0)
         return item->error;
-    fd = coil_file_open(item->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    fd = coil_file_open(item->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | no_link, 0);
     if (fd < 0)
         return fd;
-    job = make_job();
-    result = job ? hash_open_file(fd, &job, item) : -ENOMEM;
+    result = check_file(fd);
+    if (result == 0) {
+        job = make_job();
+        result = job ? hash_open_file(fd, &job, item) : -ENOMEM;
+    }
     job_free(job);
     (void)coil_file_close(fd); /* it was only read */
     return result;
@@ -119,24 +134,28 @@ static int hash_file(void *arg)
 /* ---- The report ---- */
 
 /* As sha256sum: a name that would break the line is escaped, and the line begins with a \. */
-static void print_line(const struct item *item)
+static int print_line(coil_stream *out, const struct item *item)
 {
+    static const char digits[] = "0123456789abcdef";
+
     if (strpbrk(item->path, "\\\n\r"))
-        (void)putchar('\\');
-    for (size_t i = 0; i < HASH_SIZE; i++)
-        (void)printf("%02x", item->hash[i]);
-    (void)printf("  ");
+        coil_write(out, "\\", 1);
+    for (size_t i = 0; i < HASH_SIZE; i++) {
+        coil_write(out, &digits[item->hash[i] >> 4], 1);
+        coil_write(out, &digits[item->hash[i] & 15], 1);
+    }
+    coil_write(out, "  ", 2);
     for (const char *at = item->path; *at; at++) {
         if (*at == '\\')
-            (void)printf("\\\\");
+            coil_write(out, "\\\\", 2);
         else if (*at == '\n')
-            (void)printf("\\n");
+            coil_write(out, "\\n", 2);
         else if (*at == '\r')
-            (void)printf("\\r");
+            coil_write(out, "\\r", 2);
         else
-            (void)putchar(*at);
+            coil_write(out, at, 1);
     }
-    (void)putchar('\n');
+    return coil_write(out, "\n", 1);
 }
 
 struct arguments {
@@ -144,37 +163,71 @@ struct arguments {
     size_t jobs;
 };
 
+struct totals {
+    uint64_t files;
+    uint64_t bytes;
+    uint64_t errors;
+};
+
+/* Anybody may have made the name. */
+static void print_error(struct item *item, int status)
+{
+    make_plain(item->path, strlen(item->path));
+    (void)fprintf(stderr, "hasher: %s: %s\n", item->path, coil_strerror(status));
+}
+
+static int report(struct totals *totals, coil_stream *out, struct item *item, int status)
+{
+    if (status < 0) {
+        totals->errors++;
+        print_error(item, status);
+        return 0;
+    }
+    totals->files++;
+    totals->bytes += item->size;
+    return print_line(out, item);
+}
+
+static int report_all(struct totals *totals, coil_stream *out, coil_imap *imap)
+{
+    const bool is_interactive = isatty(STDOUT_FILENO) == 1;
+    void *item;
+    int status;
+    int result;
+
+    while ((result = coil_imap_next(imap, &item, &status)) > 0) {
+        result = report(totals, out, item, status);
+        if (result == 0 && is_interactive)
+            result = coil_flush(out);
+        item_free(item);
+        if (result < 0)
+            return result;
+    }
+    return result < 0 ? result : coil_flush(out);
+}
+
 static int hash_all(void *arg)
 {
     const struct arguments *arguments = arg;
     struct walk walk = {.arguments = arguments->paths};
-    uint64_t files = 0;
-    uint64_t bytes = 0;
-    uint64_t errors = 0;
+    struct totals totals = {0};
     coil_imap *imap;
-    void *next;
-    int status;
-    int result = coil_imap_new(arguments->jobs, hash_file, next_file, &walk, item_free, &imap);
+    coil_stream *out;
+    int result = coil_stdout(&out);
 
     if (result < 0)
         return result;
-    while ((result = coil_imap_next(imap, &next, &status)) > 0) {
-        struct item *item = next;
-
-        if (status < 0) {
-            errors++;
-            (void)fprintf(stderr, "hasher: %s: %s\n", item->path, coil_strerror(status));
-        } else {
-            files++;
-            bytes += item->size;
-            print_line(item);
-        }
-        item_free(item);
-    }
+    result = coil_imap_new(arguments->jobs, hash_file, next_file, &walk, item_free, &imap);
+    if (result < 0)
+        return result;
+    result = report_all(&totals, out, imap);
     coil_imap_close(imap);
+    walk_end(&walk);
+    if (result < 0)
+        return result;
     (void)fprintf(stderr, "hasher: %" PRIu64 " files, %" PRIu64 " bytes, %" PRIu64 " errors\n",
-                  files, bytes, errors);
-    return result < 0 ? result : errors > 0;
+                  totals.files, totals.bytes, totals.errors);
+    return totals.errors > 0;
 }
 
 /* ---- Arguments ---- */
@@ -215,8 +268,6 @@ int main(int argc, char **argv)
     options.report_overflow = true;
     result = method ? coil_run(hash_all, &arguments, &options, &status) : -ENOSYS;
     EVP_MD_free(method);
-    if (result == 0 && fflush(stdout) != 0)
-        result = -errno;
     result = result < 0 ? result : status;
     if (result < 0)
         (void)fprintf(stderr, "hasher: %s\n", coil_strerror(result));

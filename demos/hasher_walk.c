@@ -144,6 +144,16 @@ static struct item *take_item(struct walk *walk)
     return item;
 }
 
+void walk_end(struct walk *walk)
+{
+    while (walk->stack) {
+        struct item *item = walk->stack;
+
+        walk->stack = item->next;
+        item_free(item);
+    }
+}
+
 int next_file(void *arg, void **ret_item)
 {
     struct walk *walk = arg;

@@ -34,6 +34,9 @@ struct walk {
  * error. `arg` is a struct walk. Parks. For coil_imap_new(). */
 int next_file(void *arg, void **ret_item);
 
-void item_free(void *item);
+void item_free(void *arg);
+
+/* Frees what the walk has found and not handed out: after an error, or when nobody asks on. */
+void walk_end(struct walk *walk);
 
 #endif

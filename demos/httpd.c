@@ -36,6 +36,7 @@ struct site {
 
 /* Too big for a fiber's stack. */
 struct work {
+    bool is_index; /* the path is that of a directory's index */
     char path[PATH_SIZE + sizeof index_name];
     char piece[PIECE_SIZE];
 };
@@ -60,7 +61,7 @@ static int answer_error(coil_http_request *request, int error)
     case -EXDEV: /* leads out of the root */
     case -ELOOP:
     case -ENAMETOOLONG:
-    case -ENXIO: /* a socket or a FIFO */
+    case -ENXIO: /* no regular file */
         return answer(request, 404, "Not Found\n");
     case -EMFILE:
     case -ENFILE:
@@ -150,17 +151,18 @@ static const char *type_of(const char *path)
 }
 
 /* The file that the request's path names, relative to the root. Returns 0 or why there is none. */
-static int find_path(const coil_http_request *request, char *ret_path)
+static int find_path(const coil_http_request *request, struct work *work)
 {
-    const ssize_t length = coil_http_path(request, ret_path, PATH_SIZE);
+    const ssize_t length = coil_http_path(request, work->path, PATH_SIZE);
 
     if (length < 0)
         return (int)length;
-    if (ret_path[0] != '/')
+    if (work->path[0] != '/')
         return -EINVAL;
-    if (ret_path[length - 1] == '/')
-        memcpy(ret_path + length, index_name, sizeof index_name);
-    memmove(ret_path, ret_path + 1, strlen(ret_path));
+    work->is_index = work->path[length - 1] == '/';
+    if (work->is_index)
+        memcpy(work->path + length, index_name, sizeof index_name);
+    memmove(work->path, work->path + 1, strlen(work->path));
     return 0;
 }
 
@@ -211,7 +213,7 @@ static int serve_open_file(coil_http_request *request, int fd, struct work *work
 
     if (result < 0)
         return result;
-    if (info.is_directory)
+    if (info.is_directory && !work->is_index)
         return redirect(request, work->piece, sizeof work->piece);
     if (!info.is_regular)
         return answer_error(request, -ENXIO);
@@ -219,7 +221,7 @@ static int serve_open_file(coil_http_request *request, int fd, struct work *work
     result = coil_http_header_set(request, "Last-Modified", date);
     if (result < 0)
         return result;
-    if (known && strcmp(known, date) == 0)
+    if (known && strcmp(known, date) == 0 && !coil_http_header(request, "If-None-Match"))
         return coil_http_respond(request, 304, NULL, NULL, 0);
     return send_file(request, fd, info.size, work);
 }
@@ -236,16 +238,14 @@ static int serve_file(coil_http_request *request, void *arg)
     work = malloc(sizeof *work);
     if (!work)
         return answer_error(request, -ENOMEM);
-    result = find_path(request, work->path);
-    if (result == 0) {
-        fd = coil_file_open_beneath(site->root_fd, work->path, O_RDONLY | O_NONBLOCK);
-        result = fd < 0 ? fd : serve_open_file(request, fd, work);
-        if (fd >= 0)
-            (void)coil_file_close(fd); /* it was only read */
-        else
-            result = answer_error(request, fd);
+    fd = find_path(request, work);
+    if (fd == 0)
+        fd = coil_file_open_beneath(site->root_fd, work->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        result = answer_error(request, fd);
     } else {
-        result = answer_error(request, result);
+        result = serve_open_file(request, fd, work);
+        (void)coil_file_close(fd); /* it was only read */
     }
     free(work);
     return result;

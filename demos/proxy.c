@@ -4,9 +4,10 @@
  *     proxy --listen 127.0.0.1:8080 --to 127.0.0.1:80 --console unix:/run/proxy
  *
  * A connection is a group of two fibers, one for each direction. The end of one direction is passed
- * on and the other one goes on; a failure ends both, since the group cancels what is left. Nothing
- * takes a timeout: a deadline is a scope around the calls that it is for. Bytes are not copied into
- * a buffer of the program: they are sent from where they were received.
+ * on and the other one goes on; a failure ends both, since the group cancels what is left, and is
+ * passed on as a reset: what was cut short must not look complete. Nothing takes a timeout: a
+ * deadline is a scope around the calls that it is for. Bytes are not copied into a buffer of the
+ * program: they are sent from where they were received.
  *
  * Fibers have names, so that who asks the console ("ps") or sends SIGQUIT sees what each connection
  * does. On SIGTERM or SIGINT no new connections are taken, those that are quiet are ended, and what
@@ -17,11 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <coil/coil.h>
 
+#include "plain.h"
+
 enum {
     SECONDS_MAX = 1000000,
+    LOG_LINES = 256, /* that whoever reads the log may be behind */
 };
 
 static const coil_time idle_default = COIL_SECONDS(300);
@@ -40,7 +45,8 @@ struct proxy {
     coil_time idle;
     coil_time connect_timeout;
     bool is_verbose;
-    coil_mutex log; /* one fiber at a time writes to standard output */
+    coil_chan *log; /* struct report, to the fiber that writes them; NULL: none are wanted */
+    unsigned long long lost_lines;
     coil_listener *listener;
     coil_backdoor *backdoor;
     struct connection *connections;
@@ -52,6 +58,7 @@ struct way {
     coil_stream *from;
     coil_stream *to;
     uint64_t bytes;
+    bool is_behind; /* has bytes, or the end, that it has not passed on */
 };
 
 struct connection {
@@ -109,9 +116,11 @@ static int pass_bytes(struct way *way)
         if (length < 0)
             return (int)length;
         way->connection->active = coil_now();
+        way->is_behind = true;
         result = send_bytes(way, bytes, (size_t)length);
         if (result < 0)
             return result;
+        way->is_behind = false;
         way->connection->active = coil_now();
         way->bytes += (uint64_t)length;
         coil_consume(way->from, (size_t)length);
@@ -131,21 +140,54 @@ static int pass_on(void *arg)
     return result;
 }
 
+/* ---- The log ---- */
+
+struct report {
+    char peer[COIL_ADDRESS_SIZE];
+    uint64_t up;
+    uint64_t down;
+    const char *what;
+    int result;
+};
+
+static int write_log(void *arg)
+{
+    struct proxy *proxy = arg;
+    struct report report;
+    coil_stream *out;
+    int result = coil_stdout(&out);
+
+    coil_fiber_name_set(coil_self(), "log");
+    while (result == 0 && coil_chan_recv(proxy->log, &report) > 0) {
+        make_plain(report.peer, strlen(report.peer)); /* of a unix socket: any bytes */
+        (void)coil_printf(out, "%s: %llu bytes up, %llu down, %s%s%s\n", report.peer,
+                          (unsigned long long)report.up, (unsigned long long)report.down,
+                          report.what, report.result < 0 ? ": " : "",
+                          report.result < 0 ? coil_strerror(report.result) : "");
+        if (proxy->lost_lines > 0)
+            (void)coil_printf(out, "%llu lines were lost\n", proxy->lost_lines);
+        proxy->lost_lines = 0;
+        result = coil_flush(out);
+    }
+    return 0;
+}
+
 /* ---- A connection ---- */
 
+/* Never waits: of a log that nobody reads, lines are lost instead. */
 static void tell(const struct connection *connection, const char *what, int result)
 {
     struct proxy *proxy = connection->proxy;
-    coil_stream *out;
+    struct report report = {
+        .up = connection->up.bytes,
+        .down = connection->down.bytes,
+        .what = what,
+        .result = result,
+    };
 
-    if (!proxy->is_verbose || coil_stdout(&out) < 0 || coil_mutex_lock(&proxy->log) < 0)
-        return;
-    (void)coil_printf(out, "%s: %llu bytes up, %llu down, %s%s%s\n", connection->peer,
-                      (unsigned long long)connection->up.bytes,
-                      (unsigned long long)connection->down.bytes, what, result < 0 ? ": " : "",
-                      result < 0 ? coil_strerror(result) : "");
-    (void)coil_flush(out);
-    coil_mutex_unlock(&proxy->log);
+    memcpy(report.peer, connection->peer, sizeof report.peer);
+    if (proxy->log && coil_chan_try_send(proxy->log, &report) < 0)
+        proxy->lost_lines++;
 }
 
 static int spawn_way(struct way *way, const char *name)
@@ -188,6 +230,14 @@ static int pass_both_on(struct connection *connection)
     return result < 0 ? result : failure;
 }
 
+/* Makes the close a reset, where there is such a thing: on TCP. */
+static void reset_at_close(const coil_stream *stream)
+{
+    const struct linger at_once = {.l_onoff = 1};
+
+    (void)setsockopt(coil_stream_fd(stream), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 static int serve_client(coil_stream *client, void *arg)
 {
     struct proxy *proxy = arg;
@@ -210,6 +260,12 @@ static int serve_client(coil_stream *client, void *arg)
     result = pass_both_on(&connection);
     tell(&connection, result < 0 ? "failed" : "ended", result);
 
+    /* Nobody misses anything when it was only quiet for too long. */
+    if (connection.up.is_behind || connection.down.is_behind ||
+        (result < 0 && result != -ETIMEDOUT)) {
+        reset_at_close(client);
+        reset_at_close(upstream);
+    }
     /* What the other side of a failure has not read yet is not worth a wait. */
     coil_scope_enter(&scope, result < 0 ? 0 : close_timeout);
     (void)coil_close(upstream);
@@ -270,15 +326,13 @@ static int open_all(struct proxy *proxy)
     return result;
 }
 
-static int serve(void *arg)
+static int listen_and_serve(struct proxy *proxy)
 {
-    struct proxy *proxy = arg;
     coil_serve_options options = COIL_SERVE_OPTIONS_INIT;
     char address[COIL_ADDRESS_SIZE];
     coil_listener *listener;
     int result = open_all(proxy);
 
-    coil_mutex_init(&proxy->log);
     if (result == 0)
         result = coil_signal_handle(SIGTERM, on_signal, proxy, NULL);
     if (result == 0)
@@ -295,6 +349,31 @@ static int serve(void *arg)
     proxy->listener = NULL; /* for a signal that comes now */
     coil_backdoor_close(proxy->backdoor);
     coil_listener_close(listener);
+    return result;
+}
+
+static int serve(void *arg)
+{
+    struct proxy *proxy = arg;
+    coil_group writer;
+    coil_scope scope;
+    int result = 0;
+
+    if (proxy->is_verbose)
+        result = coil_chan_new(LOG_LINES, sizeof(struct report), &proxy->log);
+    if (result < 0)
+        return result;
+    coil_group_enter(&writer, 0);
+    if (proxy->log)
+        result = coil_group_spawn(&writer, write_log, proxy, NULL);
+    if (result == 0)
+        result = listen_and_serve(proxy);
+    if (proxy->log)
+        coil_chan_close(proxy->log);
+    coil_scope_enter(&scope, close_timeout); /* for the last lines */
+    (void)coil_group_leave(&writer);
+    (void)coil_scope_leave(&scope);
+    coil_chan_free(proxy->log);
     return result;
 }
 
