@@ -17,13 +17,16 @@
  *     fds        the descriptors of the process, with the addresses of sockets
  *     timers     how many are armed, the nearest ones and what they call
  *     stats      the numbers of coil/stats.h
- *     kill ID    cancels a fiber (coil_cancel())
+ *     kill ID    cancels a fiber (coil_cancel()), but not the one that serves the backdoor
  *     drain      calls the function of the options, coil_serve_stop() in most programs
  *     quit       ends the connection
  *
  * Every answer ends with a line "ok", or "error: " and why. Whoever can open the socket can cancel
  * fibers and see the names of functions: the file is made for its owner only. An open backdoor is a
- * request with the kernel, so it keeps coil_run() from noticing a deadlock; ask it instead.
+ * request with the kernel, so it keeps coil_run() from noticing a deadlock; ask it instead. Should
+ * its socket fail, the log says so, the file goes, and the program goes on.
+ *
+ * A backdoor is 72 bytes, a listener and a fiber, and a fiber and a stream for each client.
  *
  * Threads: as coil/base.h says; one backdoor shows one thread.
  */
@@ -53,9 +56,11 @@ typedef struct coil_backdoor_options {
  }
 
 /** Opens a backdoor at @p path, a file or "@name" for an abstract one, which any user of the
- *  machine can open. Serves it in a fiber of its own. @p options may be NULL. Never parks.
- *  Returns 0; -EINVAL; -EADDRINUSE, -EACCES, ... as coil_listen() does; -EAGAIN or -ENOMEM.
- *  Like eventlet.backdoor.backdoor_server(), without an interpreter. */
+ *  machine can open, with or without "unix:" in front. Serves it in a fiber of its own, until
+ *  coil_backdoor_close(). @p options may be NULL. Never parks.
+ *  Returns 0; -EINVAL for an empty path or options without their initialiser; -EADDRINUSE, -EACCES,
+ *  ... as coil_listen() does; -EAGAIN or -ENOMEM. Like eventlet.backdoor.backdoor_server(), without
+ *  an interpreter. */
 COIL_API COIL_MUST_CHECK int coil_backdoor_open(const char *path,
                                                 const coil_backdoor_options *options,
                                                 coil_backdoor **ret_backdoor);

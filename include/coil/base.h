@@ -13,8 +13,11 @@
  * (coil/scope.h), also when it would not have had to wait. Calls named try_x never park.
  *
  * Threads: unless a header says otherwise, an object belongs to the core (coil/core.h) that made
- * it, and every call must come from a fiber there. A call that needs a fiber and comes from another
- * thread stops the program with a sentence that says so. From elsewhere: coil/remote.h.
+ * it, and every call must come from a fiber there. From elsewhere: coil/remote.h.
+ *
+ * Mistakes of the program, which no result could mend, stop it, in every build, with a line that
+ * says what did not hold: a call outside of coil_run() or on another core, scopes left out of order
+ * or by another fiber, a second close, a lock that its owner takes along.
  */
 #ifndef COIL_BASE_H
 #define COIL_BASE_H

@@ -27,7 +27,11 @@ typedef struct coil_capped_sem {
     unsigned limit;
 } coil_capped_sem;
 
-/** Makes @p sem hold @p permits, at most @p limit now and later. Never fails; needs no counterpart.
+/** The highest limit: a balance counts fibers that wait beside the permits, and is an int. */
+#define COIL_CAPPED_SEM_MAX ((unsigned)INT32_MAX / 2)
+
+/** Makes @p sem hold @p permits, at most @p limit now and later, which is COIL_CAPPED_SEM_MAX or
+ *  less; anything else stops the program. Never fails; needs no counterpart.
  *  Like eventlet.semaphore.CappedSemaphore(count, limit). */
 COIL_API void coil_capped_sem_init(coil_capped_sem *sem, unsigned permits, unsigned limit);
 

@@ -25,6 +25,8 @@
  * up (a writer to a slow socket), make the capacity small or call coil_yield() now and then. With
  * capacity 0 a send returns when the receiver has the item, not when it has dealt with it.
  *
+ * A channel is one block of 176 bytes and its slots; one that grows takes further slots besides.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_CHAN_H

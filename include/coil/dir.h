@@ -13,6 +13,8 @@
  *
  * An interrupted call has taken nothing: the next one goes on with the same entry.
  *
+ * An open directory is 48 bytes and a buffer of those 32 KiB.
+ *
  * Threads: fibers of one core only, one at a time for each directory.
  */
 #ifndef COIL_DIR_H
@@ -24,7 +26,7 @@ COIL_BEGIN_DECLS
 
 typedef struct coil_dir coil_dir;
 
-/** One name in a directory. */
+/** One name in a directory. 24 bytes. */
 typedef struct coil_dir_entry {
     const char *name; /* the directory's: valid until the next call on it */
     uint64_t inode;

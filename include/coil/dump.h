@@ -20,6 +20,11 @@
  * "stack 8 KiB" are the pages in use: the deepest that this stack has ever been since the kernel
  * gave it, rounded up. Stacks are recycled warm, so an earlier fiber may have been the deep one.
  *
+ * Fibers that wait for each other in a circle come last, a line for each circle, as in the deadlock
+ * report, which comes only when nothing else can run either:
+ *
+ *     circle: 4 'a' waits for mutex held by 5 'b' waits for join of 4 'a'
+ *
  * A dump allocates nothing (it maps some memory, and does without when there is none), and works
  * in a program that is stuck or broken. From gdb, in the thread of the loop: `call coil_dump(2)`;
  * for core files there is share/coil/coil-gdb.py. From outside: coil_options.dump_on_quit.

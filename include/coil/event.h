@@ -35,8 +35,9 @@ COIL_API void coil_event_init(coil_event *event);
  *  Returns 0, or -EALREADY when the event has been set or failed. Like eventlet's Event.send(). */
 COIL_API COIL_MUST_CHECK int coil_event_set(coil_event *event, void *value);
 
-/** Makes @p event fail: all present and later waits return @p error, a negative errno.
- *  Never parks. Returns 0, or -EALREADY as above. Like Event.send_exception(). */
+/** Makes @p event fail: all present and later waits return @p error, a negative errno; anything
+ *  else stops the program. Never parks. Returns 0, or -EALREADY as above. Like
+ *  Event.send_exception(). */
 COIL_API COIL_MUST_CHECK int coil_event_fail(coil_event *event, int error);
 
 /** Waits until @p event is set and stores its value in *@p ret_value (may be NULL). Parks.

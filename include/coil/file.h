@@ -91,8 +91,8 @@ COIL_API COIL_MUST_CHECK int coil_file_load(const char *path, size_t limit, char
 /** Frees what coil_file_load() has read; NULL is harmless. Never parks. */
 COIL_API void coil_file_data_free(char *data);
 
-/** What coil_file_stat() tells. The numbers of device and inode name a file for as long as it
- *  exists. */
+/** What coil_file_stat() tells, 40 bytes. The numbers of device and inode name a file for as long
+ *  as it exists. */
 typedef struct coil_file_info {
     uint64_t size; /* bytes */
     uint64_t device;

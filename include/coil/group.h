@@ -24,7 +24,8 @@
  * deadline for everything inside.
  *
  * A group (48 bytes) lives in the caller's storage and must be left before that goes. It is left by
- * the fiber that entered it; anyone, members too, may spawn into it until then.
+ * the fiber that entered it; anyone, members too, may spawn into it until then. A member is a fiber
+ * and 48 bytes.
  *
  * Threads: fibers of one core only.
  */

@@ -22,6 +22,9 @@
  * Strings that it hands out are NUL-terminated and live as long; no header can hold a NUL. Errors
  * of writing are those of coil/stream.h, and end the connection: an application may return them as
  * they are.
+ *
+ * A request is 3,592 bytes, mostly room for its headers, of a pool of the core: a connection that
+ * waits for the next one holds none, and is a stream and a fiber.
  */
 #ifndef COIL_HTTP_H
 #define COIL_HTTP_H
@@ -37,10 +40,10 @@ typedef struct coil_http_request coil_http_request;
 
 /** Answers one request. @p arg is that of coil_http_serve().
  *
- *  Returns 0 or more when the answer is given. A negative result (or no answer) makes the server
- *  answer 500, or 413, 400 or 408 when reading the body has failed; once an answer has begun, it
- *  cuts the connection instead, so that the client can tell. The result then goes to the hook of
- *  the serve options. */
+ *  Returns 0 or more when the answer is given. A negative result (or no answer: -ENODATA for the
+ *  hook) makes the server answer 500, or 413, 400 or 408 when reading the body has failed; once an
+ *  answer has begun, it cuts the connection instead, so that the client can tell. The result then
+ *  goes to the hook of the serve options. */
 typedef int coil_http_app(coil_http_request *request, void *arg);
 
 /** Options of coil_http_serve(); start from COIL_HTTP_OPTIONS_INIT. Zero means the default.
@@ -51,7 +54,8 @@ typedef int coil_http_app(coil_http_request *request, void *arg);
 typedef struct coil_http_options {
     size_t size;                     /* set by the initialiser */
     const coil_serve_options *serve; /* concurrency, stop and hook (coil/listener.h) */
-    coil_time header_timeout;        /* from a request's first byte to the end of its head: 30 s */
+    coil_time header_timeout;        /* from a request's first byte to the end of its head: 30 s;
+                                        then the connection is closed, without an answer */
     coil_time idle_timeout;          /* between two requests: 60 s */
     coil_time body_timeout;          /* for the next bytes of a request's body: 30 s */
     coil_time write_timeout;         /* for 256 KiB of a response: 60 s */
@@ -90,7 +94,8 @@ COIL_API COIL_MUST_CHECK int coil_http_serve_cores(coil_listeners *listeners, co
                                                    void *arg, const coil_http_options *options);
 
 /** Serves the requests of one connection, for servers with an accept loop of their own. Parks until
- *  the connection is to be closed, which is the caller's business.
+ *  the connection is to be closed, which is the caller's business. Until then it is neither to be
+ *  closed nor moved to another core (which asserts); before and afterwards it may be.
  *
  *  options->serve matters for its hook only. Returns 0, also when the peer was at fault; -ETIMEDOUT
  *  or -ECANCELED; -ENOMEM; -EINVAL as above. */
@@ -175,8 +180,9 @@ COIL_API int coil_http_respond(coil_http_request *request, int status, const cha
 #define COIL_HTTP_UNKNOWN (-1)
 
 /** Begins an answer whose body comes by coil_http_write(): @p length bytes, or COIL_HTTP_UNKNOWN,
- *  which sends chunks, or to HTTP/1.0 ends with the connection. Otherwise as
- *  coil_http_respond(). */
+ *  which sends chunks, or to HTTP/1.0 ends with the connection. A client that asks before it sends
+ *  the body of its request (Expect: 100-continue) is told to by coil_http_read() only before this.
+ *  Otherwise as coil_http_respond(). */
 COIL_API int coil_http_begin(coil_http_request *request, int status, const char *content_type,
                              int64_t length);
 

@@ -24,7 +24,9 @@ typedef enum coil_log_level {
 typedef void coil_log_hook(coil_log_level level, const char *message, void *arg);
 
 /** Sends coil's messages to @p hook, called with @p arg; NULL restores standard error, where INFO
- *  is not shown. @p message has no newline and is valid during the call. */
+ *  is not shown. @p message is valid during the call, and one line of plain UTF-8, whatever names
+ *  and peers' bytes are in it: for control characters (ESC, 0x9b, U+009B, ...), separators of lines
+ *  (U+2028), what turns the direction of text (U+202E) and what is no UTF-8 it has blanks. */
 COIL_API void coil_log_set(coil_log_hook *hook, void *arg);
 
 COIL_END_DECLS

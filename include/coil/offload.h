@@ -17,6 +17,8 @@
  *     use(job->rows);
  *     free_job(job);
  *
+ * A call is 80 bytes besides what arg points to, and a thread the stack that the system gives it.
+ *
  * Calls that are still running at the end of coil_run() are waited for for a second, then left.
  *
  * Threads: the function runs in a thread without fibers; of coil it may call what is marked "any

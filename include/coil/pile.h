@@ -17,6 +17,8 @@
  * An item is a pointer to whatever the user made; the function leaves its results inside. It is the
  * pile's from the spawn until coil_pile_next() gives it back, or item_free gets it at the close.
  *
+ * A pile is 144 bytes, and 88 and a slot of its pool for each call.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_PILE_H

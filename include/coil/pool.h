@@ -21,6 +21,8 @@
  * Only fibers that the pool itself started are members; pools that wait for each other's slots in
  * a circle can deadlock like any two locks.
  *
+ * A pool is 112 bytes, and 56 and a fiber for each task.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_POOL_H

@@ -19,9 +19,9 @@ struct coil__list {
 struct coil__heap_node {
     struct coil__heap_node *child;   /* first child */
     struct coil__heap_node *sibling; /* next child of the same parent */
-    struct coil__heap_node *prev;    /* previous sibling, or the parent for a first child */
+    struct coil__heap_node **link;   /* what points here; NULL while the node is in no heap */
     int64_t key;
-    uint64_t sequence; /* order of insertion; 0 while the node is in no heap */
+    uint64_t sequence; /* orders equal keys */
 };
 
 struct coil__timer {

@@ -28,6 +28,8 @@
  * waits, within the caller's scope. What a grandchild holds open stays open: the output of a
  * process may end long after the process, coil_process_wait() does not wait for that.
  *
+ * A process is 192 bytes and its streams.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_PROCESS_H
@@ -149,7 +151,8 @@ COIL_API COIL_MUST_CHECK int coil_process_communicate(coil_process *process, con
  *  Without @p options its output and errors are collected, and its input is @p input, or nothing.
  *  With them, they say what is collected; an @p input of more than 0 bytes makes in a pipe in any
  *  case. Parks. Returns as coil_process_spawn() and coil_process_communicate(); after an error the
- *  process has been killed, and @p output holds what it had written. Like subprocess.run(). */
+ *  process has been killed, with new_group its children, too, and @p output holds what it had
+ *  written. Like subprocess.run(). */
 COIL_API COIL_MUST_CHECK int coil_process_run(const char *const argv[],
                                               const coil_process_options *options,
                                               const void *input, size_t size,

@@ -22,6 +22,8 @@
  * items and permits between threads see coil/xchan.h and coil/xsem.h, for calls between the cores
  * of one run coil/core.h. Like gevent's loop.run_callback_threadsafe().
  *
+ * A remote is 56 bytes, one for each core.
+ *
  * Threads: coil_remote_get() is for fibers; everything else is for any thread.
  */
 #ifndef COIL_REMOTE_H

@@ -15,10 +15,14 @@
  *
  * With coil_options.cores it starts further threads with a scheduler and an io_uring each, before
  * main, and joins them at the end (coil/core.h). They have the signal mask of the caller. What one
- * of them is refused undoes all and is returned.
+ * of them is refused undoes all and is returned. With pin_cores, what else coil starts (threads of
+ * coil/offload.h, child processes, the watchdog) has the CPUs that the caller had; threads that the
+ * program starts from a fiber inherit that core's single one, as ever: see sched_setaffinity(2).
  *
  * fork: the child of a fork(2) inside coil_run() may do nothing but exec or _exit.
- * Signals: coil installs no handlers unless asked to by an option that says so.
+ * Signals: coil installs no handlers unless asked to by an option that says so. A thread without an
+ * alternate signal stack (sigaltstack(2)) has one of 64 KiB while it runs fibers. Coil's handlers
+ * run there, and the program's own if they have SA_ONSTACK: with a small stack_size they should.
  */
 #ifndef COIL_RUN_H
 #define COIL_RUN_H
@@ -49,7 +53,7 @@ typedef struct coil_options {
     unsigned buffer_count; /* shared receive buffers, a power of two: 512 */
     unsigned buffer_size;  /* bytes of each: 16 KiB */
     bool report_overflow;  /* name the fiber that overflows its stack (handles SIGSEGV) */
-    bool report_engine;    /* log one line at start: engine, sizes, what was refused */
+    bool report_engine;    /* a warning in the log at start: engine, sizes, what was refused */
     coil_deadlock_policy on_deadlock; /* cancel all fibers */
     unsigned cores;    /* threads with a scheduler each: 1; COIL_CORES_ALL: one per CPU */
     bool pin_cores;    /* tie each to a CPU of its own, of those that the caller may use */
@@ -63,14 +67,17 @@ typedef struct coil_options {
 
 /** Runs @p main(@p arg) as a fiber and everything it spawns; returns when all fibers have ended.
  *
- *  @p options may be NULL. Main's result goes to *@p ret_result (may be NULL); the return value is
- *  coil_run()'s own: 0; -EBUSY inside another coil_run() of this thread; -ENOMEM; -EDEADLK after a
- *  deadlock, when all fibers have ended; -ETIMEDOUT when fibers outlived the grace (they are lost,
- *  with their memory); -EINVAL for impossible options, or
- *  what the kernel refused io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that
- *  says what to do; -EAGAIN when there can't be so many threads. Handles that were not given back
- *  are freed, after a line in the log. Like the implicit hub of eventlet; the deadlock is gevent's
- *  LoopExit. */
+ *  @p options may be NULL. Main's result goes to *@p ret_result (may be NULL), unless coil_run()
+ *  itself fails; the return value is its own: 0; -EBUSY inside another coil_run() of this thread;
+ *  -ENOMEM; -EDEADLK after a deadlock, when all fibers have ended; -ETIMEDOUT when fibers outlived
+ *  the grace (they are lost, with their memory); -EINVAL for impossible options, or what the kernel
+ *  refused io_uring with (-EPERM, -ENOSYS, -ENOMEM), after a line in the log that says what to do;
+ *  -EAGAIN when there can't be so many threads.
+ *
+ *  What main has opened it has to close: streams, listeners, datagram sockets, processes and the
+ *  like that are left are named in the log, and their descriptors stay open until the process ends.
+ *  Handles of fibers that were not given back are freed, after a line in the log. Like the implicit
+ *  hub of eventlet; the deadlock is gevent's LoopExit. */
 COIL_API int coil_run(int (*main)(void *), void *arg, const coil_options *options, int *ret_result);
 
 COIL_END_DECLS

@@ -32,6 +32,10 @@
  * returns. Up to 16 cases are waited for without allocation; more need memory for the wait, 56
  * bytes each, and COIL_CASES_MAX is the limit.
  *
+ * Streams, listeners, processes, signals, rwlocks, conditions and what is shared between cores
+ * (coil/xchan.h) can't be cases: let a fiber wait for such a thing, and send what comes to a
+ * channel that is one.
+ *
  * Threads: fibers of one core only.
  */
 #ifndef COIL_SELECT_H

@@ -29,7 +29,8 @@ typedef struct coil_sem {
 /** The most permits that a semaphore can hold. */
 #define COIL_SEM_MAX ((unsigned)INT32_MAX)
 
-/** Makes @p sem hold @p permits, COIL_SEM_MAX at most. Never fails; needs no counterpart. */
+/** Makes @p sem hold @p permits, COIL_SEM_MAX at most: more stop the program. Needs no
+ *  counterpart. */
 COIL_API void coil_sem_init(coil_sem *sem, unsigned permits);
 
 /** The same, and it will never hold more than that.

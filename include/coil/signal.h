@@ -5,11 +5,14 @@
  *
  * A fiber that is told of a signal may do anything; it is no signal handler. The signals are caught
  * in the whole process, whichever thread they strike, as long as somebody wants them; then what was
- * there before is put back. Nothing is blocked. Each signal that the kernel delivers is told to
- * each one who wants it, as often as it was delivered; of equal signals that have to wait for their
- * delivery, the kernel keeps one.
+ * there before is put back, but where the program has installed another handler meanwhile that one
+ * stays. Nothing is blocked. Each signal that the kernel delivers is told to each one who wants it,
+ * as often as it was delivered; of equal signals that have to wait for their delivery, the kernel
+ * keeps one.
  *
  * At most 32 of these are open in a process at a time, coil_serve() with stop_on_signals included.
+ *
+ * An open signal is 8 bytes and a descriptor.
  *
  * Threads: an open signal belongs to the fibers of one coil_run(); several runs may each have the
  * same signal.

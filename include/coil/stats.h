@@ -19,8 +19,8 @@
 
 COIL_BEGIN_DECLS
 
-/** Numbers at one moment; begin with COIL_STATS_INIT. Grows at its end only: what a library older
- *  than the program does not know is left 0. */
+/** Numbers at one moment, 216 bytes in this version; begin with COIL_STATS_INIT. Grows at its end
+ *  only: what a library older than the program does not know is left 0. */
 typedef struct coil_stats_info {
     size_t size; /* set by the initialiser */
 
@@ -67,7 +67,7 @@ typedef struct coil_stats_info {
  }
 
 /** Stores the numbers of this thread's scheduler in *@p ret_stats, whose `size` says how much of it
- *  there is. Takes some microseconds, more with many timers or runnable fibers, which it counts.
+ *  there is. Takes some microseconds, more with many runnable fibers, which it counts.
  *  Never parks; from fibers and callbacks. Returns 0; -EINVAL for a struct without its initialiser;
  *  -ESRCH outside of coil_run(). */
 COIL_API int coil_stats(coil_stats_info *ret_stats);

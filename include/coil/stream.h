@@ -10,8 +10,11 @@
  * Writing appends to the stream's output buffer. The bytes leave when the buffer is full, at
  * coil_flush() and coil_close(), and, so that no forgotten flush can deadlock a protocol, before
  * any read on the same stream that has to park: the replies to all requests that came in one packet
- * leave in one send. A failed send shows at the next write, flush or close, never at a read, and at
- * every one after: a program that checks its reads and the close may ignore the writes' results.
+ * leave in one send. A failed send shows at the next write, flush or close, and at every one after:
+ * a program that checks its reads and the close may ignore the writes' results. It shows at a read
+ * only where that could wait for ever, for the next request of a peer that got no answer: a send
+ * that failed with nobody to tell, and not because the peer is gone (-ENOMEM, say), ends the input,
+ * too, with its error behind the bytes that have come.
  *
  * A write is all or error. One that a deadline or a cancellation interrupts before any of its bytes
  * was taken can be tried again; after that the stream's write side has failed for good, since
@@ -23,6 +26,8 @@
  * Errors common to all: -ETIMEDOUT and -ECANCELED (coil/scope.h); -ECONNRESET when the peer reset
  * the connection; -EPIPE when it no longer reads; -ENOMEM. Buffers cost an idle stream nothing:
  * both directions borrow them while there is something to hold.
+ *
+ * A stream is 352 bytes while both directions have nothing to hold.
  */
 #ifndef COIL_STREAM_H
 #define COIL_STREAM_H
@@ -166,9 +171,18 @@ COIL_API COIL_MUST_CHECK int coil_connect(const char *address, const char *local
  *  those under way: nothing is lost while the peer goes on sending. Other fibers inside a call on
  *  it leave with -EBADF. Parks until the fiber is made, which nothing interrupts.
  *
- *  @p stream is gone, also after a failure, which closes it. Not for a stream that coil_serve() or
- *  a move has handed to a handler: its caller closes that. Returns 0; -EINVAL when there is no such
- *  core; -EOPNOTSUPP for what is no socket; -ENOMEM; or what coil_on() returns. */
+ *  For accepting on one core, looking at the first bytes (coil_peek()), and handing the connection
+ *  to the core that owns what it asks for. So the stream may be one that coil_serve() or a move has
+ *  lent to a handler: that one may return at once, and whoever called it leaves the stream alone. A
+ *  connection stays its server's, however far it is moved: it counts for the limit of connections
+ *  and closes within the close_timeout; a stop ends its idle reads, waits for its last handler, and
+ *  cancels that after the grace (coil/listener.h). Only the result of @p handler does not concern
+ *  the server: a negative one is unhandled (coil/fiber.h), unless it is -ECONNRESET or -EPIPE.
+ *
+ *  @p stream is gone, also after a failure, which closes it. Not from within coil_http_serve() and
+ *  its sisters, which go on with the stream: that stops the program. Returns 0; -EINVAL when there
+ *  is no such core; -EOPNOTSUPP for what is no socket, and for standard streams; -ENOMEM; or what
+ *  coil_on() returns. */
 COIL_API COIL_MUST_CHECK int coil_stream_move(coil_stream *stream, unsigned core,
                                               int (*handler)(coil_stream *stream, void *arg),
                                               void *arg);

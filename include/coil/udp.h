@@ -26,6 +26,8 @@
  * at a time.
  *
  * Addresses of IPv4 peers are IPv4 addresses, also on an IPv6 socket (":5353").
+ *
+ * A socket is 328 bytes; what has come and not been received is held in buffers of the core.
  */
 #ifndef COIL_UDP_H
 #define COIL_UDP_H
@@ -110,12 +112,13 @@ COIL_API int coil_udp_try_send(coil_udp *udp, const void *data, size_t size,
 
 /* ---- Several ---- */
 
-/** A datagram of a batch. */
+/** A datagram of a batch, 168 bytes without its data. */
 typedef struct coil_datagram {
     void *data;           /* the caller's bytes */
     size_t size;          /* room at data, or bytes to send */
     size_t length;        /* received: the full length, more than size when it was cut */
     coil_address address; /* received: the sender; sent: the receiver, length 0 for the peer */
+    bool has_lost_fds;    /* received: descriptors that came with it were closed (coil/unix.h) */
 } coil_datagram;
 
 /** Receives up to @p count (> 0) datagrams: parks for the first, takes the others only if they are

@@ -15,7 +15,9 @@
  *         ...
  *
  * Descriptors never leak: what arrives unwanted, or beyond what was asked for, is closed, and so is
- * at the close of the stream what nobody took. All are close-on-exec.
+ * at the close of the stream what nobody took. What the process has no room for (RLIMIT_NOFILE) is
+ * closed by the kernel, which does not tell how much that was. That there were such is told, by
+ * coil_stream_fds_lost() and coil_datagram.has_lost_fds. All are close-on-exec.
  *
  * With a datagram they come and go as one.
  */
@@ -59,7 +61,12 @@ COIL_API COIL_MUST_CHECK int coil_take_fds(coil_stream *stream, int *ret_fds, si
 COIL_API COIL_MUST_CHECK ssize_t coil_recv_fds(coil_stream *stream, void *data, size_t size,
                                                int *ret_fds, size_t max, size_t *ret_count);
 
-/** Who is at the other end: a process as it was when it connected or listened. */
+/** Returns whether descriptors that came, with bytes read or not, have been closed since the last
+ *  call: more than coil_stream_want_fds() or coil_take_fds() had room for, or the process has.
+ *  Never parks. Like MSG_CTRUNC in recvmsg(2). */
+COIL_API bool coil_stream_fds_lost(coil_stream *stream);
+
+/** Who is at the other end: a process as it was when it connected or listened. 12 bytes. */
 typedef struct coil_credentials {
     pid_t pid;
     uid_t uid;
@@ -80,7 +87,8 @@ COIL_API int coil_udp_send_fds(coil_udp *udp, const coil_datagram *item, const i
                                size_t count);
 
 /** Receives a datagram into @p item (see coil_udp_recv_batch()) and the descriptors that came with
- *  it: the first @p max to @p ret_fds, the others are closed. Other receives close all. Parks.
+ *  it: the first @p max to @p ret_fds, the others are closed, as has_lost_fds then says. Other
+ *  receives close all. Parks.
  *  Returns how many; -EOPNOTSUPP when it is no unix socket; as coil_udp_recv(). */
 COIL_API COIL_MUST_CHECK int coil_udp_recv_fds(coil_udp *udp, coil_datagram *item, int *ret_fds,
                                                size_t max);

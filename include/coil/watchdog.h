@@ -15,6 +15,9 @@
  * The signal restarts system calls (SA_RESTART). Those that the kernel never restarts, sleeps and
  * polls that block the thread, return early with EINTR, as for any other signal; once per report.
  *
+ * A fiber is reported when it is still at it after four looks, a quarter of the limit apart: that
+ * the process was stopped meanwhile, by a debugger say, makes nobody late.
+ *
  * Cost: the thread wakes four times per limit; a fiber is interrupted only to be reported.
  *
  * Threads: a watchdog watches the thread that has started it. What its callback does is done in
@@ -27,7 +30,7 @@
 
 COIL_BEGIN_DECLS
 
-/** What the watchdog has seen; valid during the callback. */
+/** What the watchdog has seen; valid during the callback. 56 bytes in this version. */
 typedef struct coil_watchdog_report {
     size_t size;               /* of this struct, as the library knows it */
     uint64_t fiber_id;         /* 0 when the thread did not answer the signal */
@@ -63,7 +66,8 @@ typedef struct coil_watchdog_options {
  *  Like gevent's monitor thread, and eventlet's hub_blocking_detection without its exception. */
 COIL_API COIL_MUST_CHECK int coil_watchdog_start(const coil_watchdog_options *options);
 
-/** Ends the watching; harmless when there is none. Waits for a callback that is under way. */
+/** Ends the watching; harmless when there is none. Waits for a callback that is under way, but not
+ *  for the second report of a fiber that has only just ended. */
 COIL_API void coil_watchdog_stop(void);
 
 /** Whether the calling fiber may run as long as it likes, from now on until it says otherwise.

@@ -13,8 +13,14 @@
  * over before the interruption stays so, and the interruption speaks at the next call.
  *
  * An operation takes a lock while it copies an item: pointers and small structs are what it is for.
- * Waking a fiber of another core costs a message, of which those that come while it is awake share
- * one. Within one core use coil/chan.h, which needs neither.
+ * Senders have one and receivers another, so that the sides seldom wait for each other: the two
+ * calls are some 40 ns together, and what has to cross from core to core comes on top. Waking a
+ * fiber of another core costs a message, of which those that come while it is awake share one; that
+ * is some 20 us. So who has to wait looks for a few microseconds before it sleeps, and for up to 30
+ * where its thread has just woken somebody, who most likely answers. Fibers of its core that are
+ * runnable run meanwhile. Within one core use coil/chan.h, which needs none of this.
+ *
+ * A channel is one block of at most 640 bytes, mostly to keep the sides apart, and its slots.
  *
  * Threads: any, for all functions; not signal handlers.
  */

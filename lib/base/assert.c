@@ -12,6 +12,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
+enum {
+    PLACE_SIZE = 64,
+};
+
 static struct iovec piece(const char *text)
 {
     /* writev only reads, but its struct has no const. */
@@ -27,6 +33,8 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
                                    const char *function)
 {
     char digits[12];
+    char place[PLACE_SIZE];
+    struct coil__text text;
     char *number = digits + sizeof digits - 1;
 
     *number = '\0';
@@ -35,6 +43,10 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
         line /= 10;
     } while (line > 0);
 
+    coil__text_init(&text, place, sizeof place, NULL);
+    if (coil__assert_place)
+        coil__assert_place(&text);
+
     const struct iovec pieces[] = {
         piece("coil: "),
         piece(file),
@@ -42,7 +54,9 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
         piece(number),
         piece(": "),
         piece(function),
-        piece(": assertion failed: "),
+        piece(": assertion failed"),
+        piece(place),
+        piece(": "),
         piece(condition),
         piece("\n"),
     };

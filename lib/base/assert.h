@@ -13,6 +13,11 @@
 _Noreturn void coil__assert_failed(const char *condition, const char *file, int line,
                                    const char *function) __attribute__((cold));
 
+/* Adds where it happened, as " in fiber 4 'worker'", if there is anything to say. Of an upper layer
+ * (core/describe.c), which a program that uses this one only does not have. */
+struct coil__text;
+void coil__assert_place(struct coil__text *text) __attribute__((weak));
+
 #define COIL_ASSERT(condition)       \
  (__builtin_expect(!!(condition), 1) \
       ? (void)0                      \
@@ -32,6 +37,17 @@ _Noreturn void coil__assert_failed(const char *condition, const char *file, int 
 /* On a function that the usual case does not reach: kept out of its callers, whose frames and
  * register saving would otherwise grow for it. */
 #define COIL_COLD __attribute__((noinline, cold))
+
+/* On a function that its callers know no better than one of another library: they neither take it
+ * in nor keep anything where it touches nothing. */
+#if defined(__has_attribute)
+# if __has_attribute(noipa)
+#  define COIL_OPAQUE __attribute__((noipa))
+# endif
+#endif
+#ifndef COIL_OPAQUE
+# define COIL_OPAQUE __attribute__((noinline))
+#endif
 
 /* On a function that must not have a frame of its own. */
 #define COIL_ALWAYS_INLINE inline __attribute__((always_inline))

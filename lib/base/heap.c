@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Pairing heap (base/heap.h).
  *
- * A node's children form a list: `child` points at the first, `sibling` at the next, `prev` back at
- * the sibling before or, for a first child, at the parent. Two heaps are melded by making the one
- * with the larger root the first child of the other. Inserting melds with a heap of one node;
- * removing melds the children of the removed node in two passes, first in pairs, then all pairs
- * into one: that order is what makes removal O(log n) amortised.
+ * A node's children form a list: `child` points at the first, `sibling` at the next. Two heaps are
+ * melded by making the one with the larger root the first child of the other. Inserting melds with
+ * a heap of one node; removing melds the children of the removed node in two passes, first in
+ * pairs, then all pairs into one, and puts that one in the node's place: that order is what makes
+ * removal O(log n) amortised.
  *
  * The first pass keeps its pairs in a list through `sibling`, so the passes need neither recursion
  * nor an array: they run on fiber stacks, over as many timers as there are connections.
@@ -15,34 +15,32 @@
  */
 #include "base/heap.h"
 
-#include "base/assert.h"
-
 static bool is_before(const struct coil__heap_node *a, const struct coil__heap_node *b)
 {
     return a->key < b->key || (a->key == b->key && a->sequence < b->sequence);
 }
 
-/* Melds two roots; the result's sibling and prev are the caller's to set. */
+/* Melds two roots; the result's sibling and link are the caller's to set. */
 static struct coil__heap_node *meld(struct coil__heap_node *a, struct coil__heap_node *b)
 {
     struct coil__heap_node *parent = is_before(a, b) ? a : b;
     struct coil__heap_node *child = parent == a ? b : a;
 
-    child->prev = parent;
+    child->link = &parent->child;
     child->sibling = parent->child;
     if (parent->child)
-        parent->child->prev = child;
+        parent->child->link = &child->sibling;
     parent->child = child;
     return parent;
 }
 
-/* Melds a list of siblings into one heap and returns its root; NULL for an empty list. */
+/* Melds a list of siblings, one or more, into one heap and returns its root. */
 static struct coil__heap_node *meld_siblings(struct coil__heap_node *first)
 {
     struct coil__heap_node *pairs = NULL;
-    struct coil__heap_node *root = NULL;
+    struct coil__heap_node *root;
 
-    while (first) {
+    do {
         struct coil__heap_node *pair = first;
         struct coil__heap_node *partner = first->sibling;
 
@@ -51,88 +49,58 @@ static struct coil__heap_node *meld_siblings(struct coil__heap_node *first)
             pair = meld(pair, partner);
         pair->sibling = pairs;
         pairs = pair;
-    }
+    } while (first);
+    root = pairs;
+    pairs = root->sibling;
     while (pairs) {
         struct coil__heap_node *pair = pairs;
 
         pairs = pair->sibling;
-        root = root ? meld(root, pair) : pair;
+        root = meld(root, pair);
     }
     return root;
 }
 
-static void set_root(struct coil__heap *heap, struct coil__heap_node *root)
-{
-    heap->root = root;
-    if (root) {
-        root->prev = NULL;
-        root->sibling = NULL;
-    }
-}
-
-void coil__heap_insert(struct coil__heap *heap, struct coil__heap_node *node, int64_t key)
+void coil__heap_insert(struct coil__heap *heap, struct coil__heap_node *node)
 {
     COIL_ASSERT(!coil__heap_has(node) && "a node is in one heap, once");
 
     node->child = NULL;
-    node->key = key;
-    node->sequence = ++heap->sequence;
-    set_root(heap, heap->root ? meld(heap->root, node) : node);
+    heap->root = heap->root ? meld(heap->root, node) : node;
+    heap->root->sibling = NULL;
+    heap->root->link = &heap->root;
 }
 
-/* Cuts a node that is not the root out of its parent's children. */
-static void unlink_child(struct coil__heap_node *node)
+void coil__heap_remove_parent(struct coil__heap_node *node)
 {
-    struct coil__heap_node *prev = node->prev;
+    struct coil__heap_node *heir = meld_siblings(node->child);
 
-    /* prev is the parent exactly if it has node as first child: a sibling's children are others. */
-    if (prev->child == node)
-        prev->child = node->sibling;
-    else
-        prev->sibling = node->sibling;
-    if (node->sibling)
-        node->sibling->prev = prev;
-}
-
-void coil__heap_remove(struct coil__heap *heap, struct coil__heap_node *node)
-{
-    struct coil__heap_node *orphans;
-
-    if (!coil__heap_has(node))
-        return;
-
-    orphans = meld_siblings(node->child);
-    if (node == heap->root) {
-        set_root(heap, orphans);
-    } else {
-        unlink_child(node);
-        if (orphans)
-            set_root(heap, meld(heap->root, orphans));
-    }
+    heir->link = node->link;
+    heir->sibling = node->sibling;
+    *heir->link = heir;
+    if (heir->sibling)
+        heir->sibling->link = &heir->sibling;
     node->child = NULL;
-    node->sibling = NULL;
-    node->prev = NULL;
-    node->sequence = 0;
+    node->link = NULL;
 }
 
-struct coil__heap_node *coil__heap_next(struct coil__heap_node *node)
+/* Seen as a binary tree, with `child` to the left and `sibling` to the right, the heap is turned to
+ * the right at its root until that has nothing on its left. Each turn brings a node to the spine
+ * of the right, which none leaves but at its top: n turns are enough for n nodes. */
+struct coil__heap_node *coil__heap_take_any(struct coil__heap *heap)
 {
-    if (node->child)
-        return node->child;
-    while (node && !node->sibling) {
-        /* Back to the first child, and from there to the parent. */
-        while (node->prev && node->prev->child != node)
-            node = node->prev;
-        node = node->prev;
+    struct coil__heap_node *node = heap->root;
+
+    if (!node)
+        return NULL;
+    while (node->child) {
+        struct coil__heap_node *child = node->child;
+
+        node->child = child->sibling;
+        child->sibling = node;
+        node = child;
     }
-    return node ? node->sibling : NULL;
-}
-
-size_t coil__heap_count(const struct coil__heap *heap)
-{
-    size_t count = 0;
-
-    for (struct coil__heap_node *node = heap->root; node; node = coil__heap_next(node))
-        count++;
-    return count;
+    heap->root = node->sibling;
+    node->link = NULL;
+    return node;
 }

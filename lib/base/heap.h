@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Intrusive priority queue (a pairing heap) ordered by key, equal keys in order of insertion.
+/* Intrusive priority queue (a pairing heap) ordered by key, equal keys by sequence.
  *
  * Timers live in it. A pairing heap, because arming a timer must not allocate (scopes cannot
  * fail), and because the common life of a timer, armed with a late deadline and disarmed soon, is
  * two or three pointer writes: insertion is O(1), removal of a node without children is O(1), the
  * rest is O(log n) amortised. All walks are iterative: fiber stacks are small.
  *
- * Invariant: no node's (key, sequence) is smaller than its parent's.
+ * `link` is the pointer that points at the node, wherever that is: in its parent, in the sibling
+ * before, in the heap. So a node leaves without knowing which heap it is in, and a list through
+ * `sibling` and `link` of nodes that are in no heap yet (core/timer.h) is left in the same way.
+ *
+ * Invariant: no node's (key, sequence) is smaller than its parent's; *node->link == node.
  */
 #ifndef COIL_LIB_BASE_HEAP_H
 #define COIL_LIB_BASE_HEAP_H
@@ -17,16 +21,16 @@
 
 #include <coil/private.h> /* struct coil__heap_node */
 
+#include "base/assert.h"
+
 struct coil__heap {
     struct coil__heap_node *root;
-    uint64_t sequence; /* of the last insertion */
 };
 
-/* Puts `node` in with `key`. The node must be in no heap (zeroed, or removed before). */
-void coil__heap_insert(struct coil__heap *heap, struct coil__heap_node *node, int64_t key);
-
-/* Takes `node` out; harmless when it is in no heap. */
-void coil__heap_remove(struct coil__heap *heap, struct coil__heap_node *node);
+static inline bool coil__heap_has(const struct coil__heap_node *node)
+{
+    return node->link != NULL;
+}
 
 /* The node with the smallest key, or NULL. */
 static inline struct coil__heap_node *coil__heap_first(const struct coil__heap *heap)
@@ -34,16 +38,41 @@ static inline struct coil__heap_node *coil__heap_first(const struct coil__heap *
     return heap->root;
 }
 
-/* The node after `node` in the order parent, children, siblings, which begins with the first node
- * and is not that of the keys; NULL after the last one. */
-struct coil__heap_node *coil__heap_next(struct coil__heap_node *node);
+/* Puts `node` in, whose key and sequence are set and which is in no heap. No two nodes have the
+ * same sequence. */
+void coil__heap_insert(struct coil__heap *heap, struct coil__heap_node *node);
 
-/* The number of nodes; visits each. */
-size_t coil__heap_count(const struct coil__heap *heap);
-
-static inline bool coil__heap_has(const struct coil__heap_node *node)
+/* Makes `node`, which is in no heap, the first of a list. */
+static inline void coil__heap_list_push(struct coil__heap_node **list, struct coil__heap_node *node)
 {
-    return node->sequence != 0;
+    node->child = NULL;
+    node->sibling = *list;
+    node->link = list;
+    if (*list)
+        (*list)->link = &node->sibling;
+    *list = node;
 }
+
+/* Slow part of coil__heap_remove(). */
+void coil__heap_remove_parent(struct coil__heap_node *node);
+
+/* Takes `node` out of its heap or list; harmless when it is in none. */
+static inline void coil__heap_remove(struct coil__heap_node *node)
+{
+    if (!node->link)
+        return;
+    if (node->child) {
+        coil__heap_remove_parent(node);
+        return;
+    }
+    *node->link = node->sibling;
+    if (node->sibling)
+        node->sibling->link = node->link;
+    node->link = NULL;
+}
+
+/* Takes out any node, NULL when none is left; O(1) amortised. It breaks the order: until the heap
+ * is empty nothing else may be done with it. */
+struct coil__heap_node *coil__heap_take_any(struct coil__heap *heap);
 
 #endif

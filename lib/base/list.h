@@ -94,6 +94,16 @@ static inline struct coil__list *coil__list_pop_front_raw(struct coil__list *hea
     return link;
 }
 
+/* The number of elements; walks the list. */
+static inline size_t coil__list_count(const struct coil__list *head)
+{
+    size_t count = 0;
+
+    for (const struct coil__list *link = head->next; link != head; link = link->next)
+        count++;
+    return count;
+}
+
 /* Moves all elements of `from` behind those of `to`; `from` is empty afterwards. */
 static inline void coil__list_splice_back(struct coil__list *to, struct coil__list *from)
 {

@@ -14,9 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum {
-    MESSAGE_SIZE = 400
-};
+#include "base/text.h"
 
 static const char cut_mark[] = "...";
 
@@ -49,18 +47,23 @@ static void write_to_stderr(coil_log_level level, char *message)
 }
 
 /* Names and peers' bytes get into messages: a line must stay one line, and plain text. */
-static void blank_control_characters(char *message)
+static void blank_what_is_not_plain(char *message)
 {
-    for (char *at = message; *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = ' ';
+    const char *const end = message + strlen(message);
+
+    while (message < end) {
+        const size_t length = coil__text_plain_length(message, (size_t)(end - message));
+
+        if (length == 0)
+            *message = ' ';
+        message += length > 0 ? length : 1;
     }
 }
 
 void coil__log(coil_log_level level, const char *format, ...)
 {
     const int errno_of_caller = errno;
-    char message[MESSAGE_SIZE];
+    char message[COIL__LOG_LINE_SIZE];
     va_list args;
     int len;
 
@@ -74,7 +77,7 @@ void coil__log(coil_log_level level, const char *format, ...)
         message[0] = '\0';
     else if ((size_t)len >= sizeof message)
         memcpy(message + sizeof message - sizeof cut_mark, cut_mark, sizeof cut_mark);
-    blank_control_characters(message);
+    blank_what_is_not_plain(message);
 
     if (hook_function)
         hook_function(level, message, hook_arg);

@@ -2,6 +2,9 @@
 /* Text built piece by piece (base/text.h). */
 #include "base/text.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 #include "base/assert.h"
 
 enum {
@@ -33,12 +36,57 @@ void coil__text_add(struct coil__text *text, const char *string)
         add_char(text, *string);
 }
 
+static bool is_plain(uint32_t point)
+{
+    return (point >= ' ' && point < 0x7f) ||
+           (point >= 0xa0 && !(point >= 0x2028 && point <= 0x202e) &&
+            !(point >= 0x2066 && point <= 0x2069));
+}
+
+/* 0: no character begins like this. */
+static size_t length_by_lead(unsigned char lead)
+{
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc0 || lead > 0xf7)
+        return 0;
+    if (lead < 0xe0)
+        return 2;
+    return lead < 0xf0 ? 3 : 4;
+}
+
+size_t coil__text_plain_length(const char *at, size_t size)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* that needs so many bytes */
+    const unsigned char *bytes = (const unsigned char *)at;
+    const size_t length = length_by_lead(bytes[0]);
+    uint32_t point = length > 1 ? bytes[0] & (0x7fU >> length) : bytes[0];
+
+    if (length == 0 || length > size)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (bytes[i] & 0x3f);
+    }
+    if (point < least[length] || (point >= 0xd800 && point <= 0xdfff) || point > 0x10ffff)
+        return 0;
+    return is_plain(point) ? length : 0;
+}
+
 void coil__text_add_plain(struct coil__text *text, const char *string, size_t size)
 {
-    for (size_t i = 0; i < size && string[i]; i++) {
-        const unsigned char byte = (unsigned char)string[i];
+    const char *const end = string + strnlen(string, size);
 
-        add_char(text, (char)(byte < ' ' || byte == 0x7f ? ' ' : string[i]));
+    while (string < end) {
+        size_t length = coil__text_plain_length(string, (size_t)(end - string));
+
+        if (length == 0) {
+            add_char(text, ' ');
+            string++;
+        }
+        while (length-- > 0)
+            add_char(text, *string++);
     }
 }
 

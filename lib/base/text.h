@@ -28,7 +28,14 @@ void coil__text_init(struct coil__text *text, char *data, size_t size,
 
 void coil__text_add(struct coil__text *text, const char *string);
 
-/* At most `size` bytes up to a NUL, control characters as blanks: names of fibers, say. */
+/* Returns the length of the character at `at`, where there are `size` > 0 bytes, or 0 when its
+ * first byte must not be shown. Names and peers' bytes get into logs and consoles, and from there
+ * to terminals. Shown is UTF-8, as terminals read it; not what is none, which each reads in its own
+ * way; not control characters (the byte 0x9b and U+009B begin a command as ESC [ does), nor what
+ * breaks a line or turns the direction of text (U+2028 to 202E, U+2066 to 2069). */
+size_t coil__text_plain_length(const char *at, size_t size);
+
+/* At most `size` bytes up to a NUL, blanks for what is not plain: names of fibers, say. */
 void coil__text_add_plain(struct coil__text *text, const char *string, size_t size);
 
 void coil__text_add_number(struct coil__text *text, uint64_t number);

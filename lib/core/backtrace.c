@@ -31,27 +31,22 @@ COIL_NO_ASAN size_t coil__backtrace_frames(uintptr_t frame, uintptr_t low, uintp
     return count;
 }
 
-/* One word of a context. */
-COIL_NO_ASAN static uintptr_t saved_word(const struct coil__tcb *tcb, uint32_t index)
-{
-    return ((const uintptr_t *)tcb->context)[index];
-}
-
-size_t coil__backtrace(const struct coil__tcb *tcb, const void **ret_addresses, size_t max)
+COIL_NO_ASAN size_t coil__backtrace(const struct coil__tcb *tcb, const void **ret_addresses,
+                                    size_t max)
 {
     const uintptr_t high = (uintptr_t)tcb->stack_top;
     const uintptr_t low = high - tcb->sched->stacks.usable_size;
-    const uintptr_t context = (uintptr_t)tcb->context;
+    const uintptr_t at = (uintptr_t)tcb->context;
+    const struct coil__context *context = tcb->context;
 
     if (max == 0)
         return 0;
     if (tcb->state == COIL__FIBER_RUNNING)
         return coil__backtrace_frames((uintptr_t)__builtin_frame_address(0), low, high,
                                       ret_addresses, max);
-    if (context < low || context >= high ||
-        high - context < coil__switch_layout.word_count * sizeof(void *))
+    if (at < low || at >= high || high - at < offsetof(struct coil__context, entry))
         return 0;
-    ret_addresses[0] = (const void *)saved_word(tcb, coil__switch_layout.resume_word);
-    return 1 + coil__backtrace_frames(saved_word(tcb, coil__switch_layout.frame_word), low, high,
-                                      ret_addresses + 1, max - 1);
+    ret_addresses[0] = context->resume;
+    return 1 +
+           coil__backtrace_frames((uintptr_t)context->frame, low, high, ret_addresses + 1, max - 1);
 }

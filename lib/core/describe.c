@@ -55,6 +55,20 @@ void coil__describe_code(struct coil__text *text, const void *return_address)
         coil__text_add(text, ")");
 }
 
+void coil__describe_function(struct coil__text *text, uintptr_t address)
+{
+    /* One past its beginning, as a return address would be. */
+    coil__describe_code(text, (const void *)(address + 1));
+}
+
+void coil__describe_frame(struct coil__text *text, size_t number, const void *return_address)
+{
+    coil__text_add(text, "#");
+    coil__text_add_number(text, number);
+    coil__text_add(text, number < 10 ? "  " : " ");
+    coil__describe_code(text, return_address);
+}
+
 /* ---- Who waits for whom ---- */
 
 static const struct coil_fiber *owner_of(const struct coil__waiter *waiter)
@@ -85,6 +99,16 @@ void coil__describe_name(struct coil__text *text, const struct coil_fiber *fiber
     coil__text_add(text, " '");
     coil__text_add_plain(text, fiber->name, sizeof fiber->name);
     coil__text_add(text, "'");
+}
+
+void coil__assert_place(struct coil__text *text)
+{
+    const struct coil__sched *sched = coil__sched_this;
+
+    if (!sched || !sched->current || !sched->current->handle)
+        return;
+    coil__text_add(text, " in fiber ");
+    coil__describe_name(text, sched->current->handle);
 }
 
 static void describe_wait(struct coil__text *text, const struct coil__tcb *tcb)

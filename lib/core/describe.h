@@ -16,6 +16,12 @@
  * `addr2line -e module 0x1234` wants. */
 void coil__describe_code(struct coil__text *text, const void *return_address);
 
+/* A function by its address, in the same way. */
+void coil__describe_function(struct coil__text *text, uintptr_t address);
+
+/* A frame of a backtrace, the innermost being number 0: "#3  function+0x1f (module+0x1234)". */
+void coil__describe_frame(struct coil__text *text, size_t number, const void *return_address);
+
 /* "12 'name'" */
 void coil__describe_name(struct coil__text *text, const struct coil_fiber *fiber);
 

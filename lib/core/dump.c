@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/options.h"
 #include "core/backtrace.h"
+#include "core/circle.h"
 #include "core/describe.h"
 
 enum {
@@ -64,8 +65,7 @@ static void add_details(const struct dump *dump, const struct coil_fiber *fiber,
 
     indent(text, depth + 1);
     coil__text_add(text, "runs ");
-    /* One past its beginning, as a return address would be. */
-    coil__describe_code(text, (const char *)(uintptr_t)fiber->tcb->entry + 1);
+    coil__describe_function(text, (uintptr_t)fiber->tcb->entry);
     coil__text_add(text, ", spawned at ");
     coil__describe_code(text, fiber->spawn_site);
     if (fiber->parent_id > 0) {
@@ -85,10 +85,7 @@ static void add_backtrace(const struct dump *dump, const struct coil__tcb *tcb, 
 
     for (size_t i = 0; i < count; i++) {
         indent(dump->text, depth + 1);
-        coil__text_add(dump->text, "#");
-        coil__text_add_number(dump->text, i);
-        coil__text_add(dump->text, i < 10 ? "  " : " ");
-        coil__describe_code(dump->text, addresses[i]);
+        coil__describe_frame(dump->text, i, addresses[i]);
     }
 }
 
@@ -106,13 +103,6 @@ static void add_fiber(const struct dump *dump, const struct coil_fiber *fiber, s
 }
 
 /* ---- The tree ---- */
-
-/* The fiber at `link` of the registry, or NULL. */
-static const struct coil_fiber *fiber_at(const struct coil__sched *sched, struct coil__list *link)
-{
-    return link && link != &sched->registry ? container_of(link, struct coil_fiber, registry)
-                                            : NULL;
-}
 
 /* The index of fiber number `id` among the first `count`, or NOBODY. */
 static ptrdiff_t find(const struct node *nodes, ptrdiff_t count, uint64_t id)
@@ -135,7 +125,7 @@ static ptrdiff_t find(const struct node *nodes, ptrdiff_t count, uint64_t id)
 
 static void collect(struct tree *tree, const struct coil__sched *sched, size_t room)
 {
-    const struct coil_fiber *fiber = fiber_at(sched, sched->registry.next);
+    const struct coil_fiber *fiber = coil__fiber_next(sched, NULL);
 
     while (fiber && (size_t)tree->count < room) {
         tree->nodes[tree->count] = (struct node){
@@ -145,7 +135,7 @@ static void collect(struct tree *tree, const struct coil__sched *sched, size_t r
             .sibling = NOBODY,
         };
         tree->count++;
-        fiber = fiber_at(sched, fiber->registry.next);
+        fiber = coil__fiber_next(sched, fiber);
     }
 }
 
@@ -184,11 +174,11 @@ static void add_tree(const struct dump *dump, const struct tree *tree)
 
 static void add_flat(const struct dump *dump)
 {
-    const struct coil_fiber *fiber = fiber_at(dump->sched, dump->sched->registry.next);
+    const struct coil_fiber *fiber = coil__fiber_next(dump->sched, NULL);
 
     for (size_t i = 0; fiber && i < dump->sched->fiber_count; i++) {
         add_fiber(dump, fiber, 0);
-        fiber = fiber_at(dump->sched, fiber->registry.next);
+        fiber = coil__fiber_next(dump->sched, fiber);
     }
 }
 
@@ -222,23 +212,22 @@ static void add_heading(const struct dump *dump)
     coil__text_add(text, " switches");
 }
 
-static bool has_fiber(const struct coil__sched *sched, uint64_t id)
+static void add_circle(const struct coil__tcb *first, void *arg)
 {
-    const struct coil_fiber *fiber = fiber_at(sched, sched->registry.next);
+    const struct dump *dump = arg;
 
-    while (fiber && fiber->id != id)
-        fiber = fiber_at(sched, fiber->registry.next);
-    return fiber != NULL;
+    indent(dump->text, 0);
+    coil__circle_describe(dump->text, first);
 }
 
-int coil__dump_text(struct coil__text *text, const struct coil__sched *sched,
+int coil__dump_text(struct coil__text *text, struct coil__sched *sched,
                     const coil_dump_options *options)
 {
-    const struct dump dump = {text, sched, options, coil__clock_now()};
+    struct dump dump = {text, sched, options, coil__clock_now()};
     const size_t room = sched->fiber_count;
     struct tree tree = {.nodes = NULL};
 
-    if (options->fiber_id > 0 && !has_fiber(sched, options->fiber_id))
+    if (options->fiber_id > 0 && !coil__fiber_find(sched, options->fiber_id))
         return -ENOENT;
     add_heading(&dump);
     if (room > 0 && options->fiber_id == 0)
@@ -251,6 +240,8 @@ int coil__dump_text(struct coil__text *text, const struct coil__sched *sched,
     } else {
         add_flat(&dump);
     }
+    if (options->fiber_id == 0)
+        coil__circles_visit(sched, add_circle, &dump);
     coil__text_add(text, "\n");
     return 0;
 }
@@ -289,7 +280,7 @@ static void write_out(struct coil__text *text)
 
 int coil_dump_with(int fd, const coil_dump_options *options)
 {
-    const struct coil__sched *sched = coil__sched_this;
+    struct coil__sched *sched = coil__sched_this;
     const int errno_of_caller = errno;
     struct output output = {.fd = fd};
     coil_dump_options read;

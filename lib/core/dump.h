@@ -14,7 +14,7 @@
 
 /* Adds a dump of the fibers of `sched`, the calling thread's. `options` have been read. Returns 0,
  * or -ENOENT when options->fiber_id is nobody. */
-int coil__dump_text(struct coil__text *text, const struct coil__sched *sched,
+int coil__dump_text(struct coil__text *text, struct coil__sched *sched,
                     const coil_dump_options *options);
 
 #endif

@@ -3,8 +3,9 @@
  *
  * A new fiber's control block is put at the top of its stack, below a colour of 0 to 31 cache
  * lines; its first frame starts right under it, so that a shallow fiber touches one page. At the
- * end the result moves to the handle and the loop recycles the stack at once, whoever still holds
- * the handle.
+ * end the result moves to the handle, and the stack is recycled as soon as something runs on
+ * another one: by the next spawn, the next end, or the loop. Whoever still holds the handle does
+ * not hold the stack.
  *
  * Invariant: a handle has one reference from the running fiber and one per coil_fiber_ref() or
  * ret_fiber; it is freed with the last one.
@@ -16,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/sanitize.h"
+#include "core/describe.h"
 #include "core/local.h"
 #include "core/overflow.h"
 #include "core/switch.h"
@@ -28,6 +30,8 @@ enum {
     STACKS_KEPT = 512,
     STACKS_TRIMMED = 1024,
 
+    SITE_SIZE = 160, /* a spawn site, in words */
+
     COLOUR_COUNT = 32, /* half a page of them: control block and first frames keep the other half */
 };
 
@@ -36,26 +40,45 @@ static const coil_time trim_interval = COIL_MS(100);
 
 COIL_STATIC_ASSERT(sizeof(struct coil__tcb) <= 192, "part of the 2,100 byte budget (design D10)");
 COIL_STATIC_ASSERT(sizeof(struct coil_fiber) <= 112, "counts in the memory per parked fiber");
+COIL_STATIC_ASSERT(sizeof(coil_exit_hook) == 24, "a promise of the header");
 
-/* Copied from, where an initialiser would say the same: that becomes a string instruction, which
- * takes longer than the rest of a spawn. */
-static const struct coil__tcb blank_tcb;
-static const struct coil_fiber blank_handle;
-
-static void report_unhandled(struct coil__sched *sched, const struct coil_fiber *fiber)
+/* Clears an object of 64 to 192 bytes, a constant. In parts, because gcc makes a string instruction
+ * of what is larger than 64, and that takes longer than the rest of a spawn. */
+static COIL_ALWAYS_INLINE void clear(void *object, size_t size)
 {
-    if (fiber->result >= 0 || fiber->result == -ECANCELED || fiber->is_collected)
-        return;
+    char *const bytes = object;
+    const size_t second = size < 128 ? size - 64 : 64;
+
+    memset(bytes, 0, 64);
+    memset(bytes + 64, 0, second);
+    memset(bytes + 64 + second, 0, size - 64 - second);
+}
+
+COIL_COLD static void report_failure(struct coil__sched *sched, const struct coil_fiber *fiber)
+{
+    char site[SITE_SIZE];
+    struct coil__text text;
+
     if (sched->unhandled) {
         sched->unhandled(fiber, fiber->result, sched->unhandled_arg);
         return;
     }
-    coil__log(COIL_LOG_WARNING, "fiber %llu '%s' ended with %d (%s) and nobody can collect it",
+    coil__text_init(&text, site, sizeof site, NULL);
+    coil__describe_code(&text, fiber->spawn_site);
+    coil__log(COIL_LOG_WARNING,
+              "fiber %llu '%s' ended with %d (%s) and nobody can collect it, spawned at %s",
               (unsigned long long)fiber->id, fiber->name, fiber->result,
-              coil_strerror(fiber->result));
+              coil_strerror(fiber->result), site);
 }
 
-static void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
+/* Called when nobody can ask for the result any more. */
+static inline void report_unhandled(struct coil__sched *sched, const struct coil_fiber *fiber)
+{
+    if (fiber->result < 0 && !fiber->is_collected && fiber->result != -ECANCELED)
+        report_failure(sched, fiber);
+}
+
+static inline void drop_reference(struct coil__sched *sched, struct coil_fiber *fiber)
 {
     COIL_ASSERT(fiber->reference_count > 0);
     if (--fiber->reference_count > 0)
@@ -96,10 +119,12 @@ static void wind_up(struct coil__tcb *self)
     struct coil_fiber *handle = self->handle;
 
     do {
-        run_exit_hooks(handle);
+        if (COIL_UNLIKELY(handle->exit_hooks))
+            run_exit_hooks(handle);
         if (COIL_UNLIKELY(self->locals))
             coil__local_end(self);
-        if (handle->reference_count == 1 && coil__waitq_is_empty(&handle->joiners)) {
+        if (handle->result < 0 && handle->reference_count == 1 &&
+            coil__waitq_is_empty(&handle->joiners)) {
             report_unhandled(self->sched, handle);
             handle->is_collected = true;
         }
@@ -115,13 +140,15 @@ COIL_COLD static void refuse_to_end(const struct coil__tcb *self)
     COIL_ASSERT(!self->locks_held && "a fiber unlocks before it ends");
 }
 
+/* The life of a fiber, on its own stack. Afterwards only the stack is left of it, which
+ * coil__fiber_exit() leaves. */
 static void fiber_main(void *arg)
 {
     struct coil__tcb *self = arg;
     struct coil_fiber *handle = self->handle;
     struct coil__sched *sched = self->sched;
 
-    coil__sched_entered(self);
+    coil__sanitize_switch_end(NULL);
     handle->result = self->entry(self->arg);
 
     COIL_ASSERT(!self->scope && "a fiber leaves its scopes before it ends");
@@ -136,7 +163,6 @@ static void fiber_main(void *arg)
     sched->fiber_count--;
     wake_joiners(handle);
     drop_reference(sched, handle);
-    coil__sched_exit(self);
 }
 
 static struct coil__tcb *make_tcb(struct coil__sched *sched, void *stack_top)
@@ -145,7 +171,7 @@ static struct coil__tcb *make_tcb(struct coil__sched *sched, void *stack_top)
     const size_t size = (sizeof(struct coil__tcb) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     struct coil__tcb *tcb = (void *)((char *)stack_top - offset - size);
 
-    *tcb = blank_tcb;
+    clear(tcb, sizeof *tcb);
     tcb->sched = sched;
     tcb->stack_top = stack_top;
     tcb->state = COIL__FIBER_READY;
@@ -178,6 +204,7 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
 
     if (sched->fiber_count >= sched->fibers_max)
         return -EAGAIN;
+    coil__fiber_reap(sched);
 
     handle = coil__slab_get(&sched->handles);
     if (!handle)
@@ -199,7 +226,7 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
     tcb->handle = handle;
     tcb->is_cancelled = sched->is_ending;
     tcb->interrupts = sched->is_ending;
-    *handle = blank_handle;
+    clear(handle, sizeof *handle);
     handle->tcb = tcb;
     handle->id = ++sched->id_last;
     handle->parent_id = sched->current ? sched->current->handle->id : 0;
@@ -226,15 +253,21 @@ void coil__fiber_trim(struct coil__timer *timer)
         coil__timer_arm(&sched->timers, timer, coil__clock_deadline(trim_interval));
 }
 
-void coil__fiber_reap(struct coil__sched *sched)
+COIL_COLD static void trim_later(struct coil__sched *sched)
+{
+    if (!coil__heap_has(&sched->trim.node))
+        coil__timer_arm(&sched->timers, &sched->trim, coil__clock_deadline(trim_delay));
+}
+
+void coil__fiber_bury(struct coil__sched *sched)
 {
     struct coil__tcb *tcb = sched->zombie;
 
     sched->zombie = NULL;
     coil__sanitize_fiber_free(tcb->sanitizer_fiber);
     coil__stack_put(&sched->stacks, tcb->stack_top);
-    if (COIL_UNLIKELY(sched->stacks.free_count > STACKS_KEPT) && !coil__heap_has(&sched->trim.node))
-        coil__timer_arm(&sched->timers, &sched->trim, coil__clock_deadline(trim_delay));
+    if (COIL_UNLIKELY(sched->stacks.free_count > STACKS_KEPT))
+        trim_later(sched);
 }
 
 /* ---- Public ---- */

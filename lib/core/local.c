@@ -15,6 +15,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_local) == 24, "a promise of the header");
+
 enum {
     ENTRIES_FIRST = 4,
     ENTRIES_MAX = 1024, /* of one fiber: a look-up walks them, and a leak should be found */
@@ -114,26 +116,6 @@ int coil_local_set(const coil_local *local, void *value)
 
 /* ---- The fiber's life ---- */
 
-int coil__local_inherit(const struct coil__tcb *parent, struct coil__tcb *child)
-{
-    /* By index and count anew each time: `inherit` may set locals of the parent. */
-    for (size_t i = 0; i < parent->locals->count; i++) {
-        const struct entry entry = parent->locals->entries[i];
-        void *value = NULL;
-
-        if (entry.value && entry.local->inherit)
-            value = entry.local->inherit(entry.value);
-        if (!value)
-            continue;
-        if (append(child, entry.local, value) < 0) {
-            destroy(entry.local, value);
-            coil__local_drop(child);
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
 /* One round over the values of `tcb`, last set first. Returns whether there were any. */
 static bool destroy_all(struct coil__tcb *tcb)
 {
@@ -152,13 +134,34 @@ static bool destroy_all(struct coil__tcb *tcb)
     return has_destroyed;
 }
 
-void coil__local_drop(struct coil__tcb *tcb)
+/* Of a fiber that never ran, in the one that would have been its parent. */
+static void drop(struct coil__tcb *tcb)
 {
     if (!tcb->locals)
         return;
     (void)destroy_all(tcb);
     coil__free(tcb->locals);
     tcb->locals = NULL;
+}
+
+int coil__local_inherit(const struct coil__tcb *parent, struct coil__tcb *child)
+{
+    /* By index and count anew each time: `inherit` may set locals of the parent. */
+    for (size_t i = 0; i < parent->locals->count; i++) {
+        const struct entry entry = parent->locals->entries[i];
+        void *value = NULL;
+
+        if (entry.value && entry.local->inherit)
+            value = entry.local->inherit(entry.value);
+        if (!value)
+            continue;
+        if (append(child, entry.local, value) < 0) {
+            destroy(entry.local, value);
+            drop(child);
+            return -ENOMEM;
+        }
+    }
+    return 0;
 }
 
 void coil__local_end(struct coil__tcb *self)

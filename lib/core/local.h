@@ -18,7 +18,4 @@ int coil__local_inherit(const struct coil__tcb *parent, struct coil__tcb *child)
 /* Destroys the values of the running fiber, which ends. */
 void coil__local_end(struct coil__tcb *self);
 
-/* Destroys the values of a fiber that never ran, in the running one. */
-void coil__local_drop(struct coil__tcb *tcb);
-
 #endif

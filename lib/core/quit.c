@@ -9,12 +9,13 @@
 
 #include "core/census.h"
 #include "core/dump.h"
+#include "core/handler.h"
 #include "core/remote.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER; /* dumps of several threads */
 static unsigned user_count;
-static struct sigaction previous;
+static struct coil__handler handler;
 
 static void dump(struct coil__post *post)
 {
@@ -44,17 +45,15 @@ static void on_quit(int number)
     errno = error;
 }
 
-/* Before the scheduler is in the census, and after it has left it. */
+static const struct sigaction action = {.sa_handler = on_quit, .sa_flags = SA_RESTART | SA_ONSTACK};
+
 void coil__quit_begin(struct coil__sched *sched)
 {
-    struct sigaction action = {.sa_handler = on_quit, .sa_flags = SA_RESTART};
-
     sched->quit.post.run = dump;
     sched->quit.is_wanted = true;
-    (void)sigemptyset(&action.sa_mask);
     (void)pthread_mutex_lock(&lock);
     if (user_count++ == 0)
-        (void)sigaction(SIGQUIT, &action, &previous);
+        (void)coil__handler_install(SIGQUIT, &action, &handler);
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -64,6 +63,6 @@ void coil__quit_end(struct coil__sched *sched)
         return;
     (void)pthread_mutex_lock(&lock);
     if (--user_count == 0)
-        (void)sigaction(SIGQUIT, &previous, NULL);
+        coil__handler_remove(SIGQUIT, &action, &handler);
     (void)pthread_mutex_unlock(&lock);
 }

@@ -10,6 +10,8 @@
 
 #include "core/sched.h"
 
+/* Before the scheduler is in the census, and after it has left it; the end is harmless without a
+ * beginning. */
 void coil__quit_begin(struct coil__sched *sched);
 void coil__quit_end(struct coil__sched *sched);
 

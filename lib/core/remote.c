@@ -8,6 +8,8 @@
 #include "base/alloc.h"
 #include "core/team.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_remote) <= 56, "a promise of the header");
+
 COIL_STATIC_ASSERT(sizeof(coil_post_node) == 16, "a promise of the header");
 
 /* What `posts` points to when no more are taken. Never called. */

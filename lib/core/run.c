@@ -22,6 +22,7 @@
 #include "core/census.h"
 #include "core/overflow.h"
 #include "core/quit.h"
+#include "core/signal_stack.h"
 #include "core/stuck.h"
 #include "core/team.h"
 
@@ -43,14 +44,11 @@ static void grace_over(struct coil__timer *timer)
 
 static void cancel_all(struct coil__sched *sched)
 {
-    struct coil__list *link = sched->registry.next;
+    struct coil_fiber *fiber = coil__fiber_next(sched, NULL);
 
-    while (link != &sched->registry) {
-        struct coil_fiber *fiber = container_of(link, struct coil_fiber, registry);
-
-        link = link->next; /* cancelling makes runnable, it ends nothing: the list stays */
+    /* Cancelling makes runnable, it ends nothing: the list stays. */
+    for (; fiber; fiber = coil__fiber_next(sched, fiber))
         coil_cancel(fiber);
-    }
 }
 
 /* Starts what upper layers have to do when all others have ended. It bounds itself: the grace has
@@ -125,17 +123,13 @@ static bool is_over(void *arg)
 
 static void name_leftovers(const struct coil__sched *sched)
 {
-    size_t named = 0;
-    struct coil__list *link;
+    const struct coil_fiber *fiber = coil__fiber_next(sched, NULL);
 
-    for (link = sched->registry.next; link != &sched->registry; link = link->next) {
-        const struct coil_fiber *fiber = container_of(link, struct coil_fiber, registry);
-
-        if (++named > LEFTOVERS_NAMED)
-            break;
+    for (int i = 0; fiber && i < LEFTOVERS_NAMED; i++) {
         coil__log(COIL_LOG_ERROR, "main has returned, but fiber %llu '%s' still waits for %s",
                   (unsigned long long)fiber->id, fiber->name,
                   fiber->tcb->state == COIL__FIBER_PARKED ? fiber->tcb->wait_name : "its turn");
+        fiber = coil__fiber_next(sched, fiber);
     }
     coil__log(COIL_LOG_ERROR, "%zu fibers outlived the grace and are lost", sched->fiber_count);
 }
@@ -225,6 +219,29 @@ static int open_engine(const coil_options *options, bool is_first, struct coil__
     return result;
 }
 
+/* What main forgot to close, and which function would have. Streams and handles of fibers are named
+ * by the pools that they go back to. */
+static void name_opened(const struct coil__sched *sched)
+{
+    static const struct {
+        const char *type;
+        const char *close;
+    } kinds[] = {
+        [COIL__OPENED_BACKDOOR] = {"coil_backdoor", "coil_backdoor_close()"},
+        [COIL__OPENED_DIR] = {"coil_dir", "coil_dir_close()"},
+        [COIL__OPENED_LISTENER] = {"coil_listener", "coil_listener_close()"},
+        [COIL__OPENED_PROCESS] = {"coil_process", "coil_process_free()"},
+        [COIL__OPENED_SIGNAL] = {"coil_signal", "coil_signal_close()"},
+        [COIL__OPENED_UDP] = {"coil_udp", "coil_udp_close()"},
+    };
+
+    for (int i = 0; i < COIL__OPENED_COUNT; i++) {
+        if (sched->opened[i] > 0)
+            coil__log(COIL_LOG_WARNING, "%zu %s not closed at the end of the run: %s",
+                      sched->opened[i], kinds[i].type, kinds[i].close);
+    }
+}
+
 /* Fibers that outlived the grace (which have been named), or what main forgot to close. */
 static bool is_something_lost(const struct coil__sched *sched)
 {
@@ -286,6 +303,7 @@ void coil__core_run(struct coil__core *core)
     struct coil__team *team = sched->team;
     int status;
 
+    coil__signal_stack_begin();
     if (team->options.report_overflow)
         coil__overflow_report_begin();
     if (team->options.dump_on_quit)
@@ -310,6 +328,7 @@ void coil__core_run(struct coil__core *core)
     team->members[sched->core].status = status;
     if (team->options.report_overflow)
         coil__overflow_report_end();
+    coil__signal_stack_end();
 }
 
 void coil__core_close(struct coil__core *core)
@@ -318,6 +337,8 @@ void coil__core_close(struct coil__core *core)
     struct coil__engine *engine = sched->engine;
 
     coil__remote_close(sched->remote);
+    if (sched->fiber_count == 0)
+        name_opened(sched);
     if (is_something_lost(sched)) {
         sched->team->members[sched->core].is_lost = true;
         coil__sched_this = NULL;

@@ -9,6 +9,7 @@
 #include "core/sched.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/sanitize.h"
@@ -33,7 +34,10 @@ static const coil_time turn_time = COIL_US(500);
 _Thread_local struct coil__sched *coil__sched_this
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* ---- Switching ---- */
+/* ---- Switching ----
+ * The functions around a switch are opaque, as is the loop, which run_fiber() is a part of: else
+ * link-time optimisation puts them into code with a red zone, or with something in registers that
+ * no switch names. */
 
 /* Inlined by force, as is what it calls: TSan would count the entry of a function for the fiber
  * that is left and its exit for the one that is continued. */
@@ -60,15 +64,21 @@ static COIL_ALWAYS_INLINE void *switch_to_next(struct coil__sched *sched, struct
     return next->context;
 }
 
-void coil__switch_away(struct coil__tcb *self)
+/* Who is continued by a fiber that gives way: NULL is the loop. */
+static COIL_ALWAYS_INLINE struct coil__tcb *take_next(struct coil__sched *sched)
 {
-    struct coil__sched *sched = self->sched;
     struct coil__list *link = NULL;
-    struct coil__tcb *next;
 
     if (--sched->budget > 0)
         link = coil__list_pop_front_raw(&sched->ready);
-    next = link ? container_of(link, struct coil__tcb, link) : NULL;
+    return link ? container_of(link, struct coil__tcb, link) : NULL;
+}
+
+COIL_OPAQUE void coil__switch_away(struct coil__tcb *self)
+{
+    struct coil__sched *sched = self->sched;
+    struct coil__tcb *next = take_next(sched);
+
     if (next == self) {
         self->state = COIL__FIBER_RUNNING;
         return;
@@ -77,25 +87,17 @@ void coil__switch_away(struct coil__tcb *self)
     coil__sanitize_switch_end(self->sanitizer_stack);
 }
 
-_Noreturn void coil__sched_exit(struct coil__tcb *self)
+COIL_OPAQUE void coil__fiber_exit(void *arg)
 {
+    struct coil__tcb *self = arg;
     struct coil__sched *sched = self->sched;
 
-    COIL_ASSERT(!sched->zombie && "the loop reaps after each end");
+    coil__fiber_reap(sched);
     sched->zombie = self;
-    sched->budget--; /* or fibers that spawn their successor and end would keep the turn */
-    coil__switch(&self->context, switch_to_next(sched, NULL, true));
-    COIL_ASSERT(false && "an ended fiber is not continued");
-    __builtin_unreachable();
+    coil__switch_last(switch_to_next(sched, take_next(sched), true));
 }
 
-void coil__sched_entered(struct coil__tcb *self)
-{
-    coil__sanitize_switch_end(NULL);
-    (void)self;
-}
-
-void coil__sched_call(void (*fn)(void *arg), void *arg)
+COIL_OPAQUE void coil__sched_call(void (*fn)(void *arg), void *arg)
 {
     struct coil__tcb *self = coil__self();
     struct coil__sched *sched = self->sched;
@@ -129,8 +131,7 @@ static void run_ready(struct coil__sched *sched)
         if (!link)
             return;
         run_fiber(sched, container_of(link, struct coil__tcb, link));
-        if (sched->zombie)
-            coil__fiber_reap(sched);
+        coil__fiber_reap(sched);
     }
 }
 
@@ -215,7 +216,7 @@ static void run_turn(struct coil__sched *sched)
     }
 }
 
-int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg)
+COIL_OPAQUE int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void *arg)
 {
     for (;;) {
         int64_t deadline;
@@ -240,7 +241,9 @@ int coil__sched_loop(struct coil__sched *sched, bool (*is_over)(void *arg), void
 void coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, size_t stack_size,
                       size_t fibers_max)
 {
-    *sched = (struct coil__sched){.engine = engine, .fibers_max = fibers_max};
+    memset(sched, 0, sizeof *sched); /* a compound literal would be a copy on the stack */
+    sched->engine = engine;
+    sched->fibers_max = fibers_max;
     coil__list_init(&sched->ready);
     coil__list_init(&sched->registry);
     coil__stacks_init(&sched->stacks, stack_size);
@@ -252,12 +255,13 @@ void coil__sched_init(struct coil__sched *sched, struct coil__engine *engine, si
 
 void coil__sched_fini(struct coil__sched *sched)
 {
+    const size_t of_others = sched->opened[COIL__OPENED_BACKDOOR]; /* one each */
+
     COIL_ASSERT(sched->fiber_count == 0);
-    if (sched->handles.live_count > 0) {
+    if (sched->handles.live_count > of_others)
         coil__log(COIL_LOG_WARNING, "%zu handles of fibers were not given back: coil_fiber_unref()",
-                  sched->handles.live_count);
-        sched->handles.live_count = 0; /* a leak harms nobody any more: free them all the same */
-    }
+                  sched->handles.live_count - of_others);
+    sched->handles.live_count = 0; /* a leak harms nobody any more: free them all the same */
     coil__stacks_fini(&sched->stacks);
     coil__slab_fini(&sched->handles);
 }

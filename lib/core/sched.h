@@ -70,7 +70,7 @@ struct coil__tcb {
     unsigned locks_held;    /* locks that only this fiber can unlock */
     uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */
-    unsigned mark;          /* of a walk over who waits for whom (stuck.c) */
+    unsigned mark;          /* of a walk over who waits for whom (circle.c) */
     int (*entry)(void *);
     void *arg;
     struct coil__locals *locals; /* core/local.h; NULL while it has none */
@@ -94,7 +94,6 @@ struct coil_fiber {
     unsigned reference_count;
     int result;
     bool is_collected; /* somebody has seen the result */
-    bool is_main;
     char name[COIL__FIBER_NAME_SIZE];
 };
 
@@ -107,6 +106,18 @@ enum coil__part {
     COIL__PART_HTTP,
     COIL__PART_WATCHDOG,
     COIL__PART_COUNT,
+};
+
+/* What the program opens in a run, and has to close there: counted, so that the end of the run can
+ * name what is left (run.c). */
+enum coil__opened {
+    COIL__OPENED_BACKDOOR,
+    COIL__OPENED_DIR,
+    COIL__OPENED_LISTENER,
+    COIL__OPENED_PROCESS,
+    COIL__OPENED_SIGNAL,
+    COIL__OPENED_UDP,
+    COIL__OPENED_COUNT,
 };
 
 struct coil__part_slot {
@@ -130,9 +141,8 @@ struct coil__sched {
     bool is_turn_over; /* a fiber asked for the loop */
     void *loop_context;
     struct coil__engine *engine;
-    struct coil__timers timers;
 
-    struct coil__tcb *zombie; /* has ended; the loop recycles its stack */
+    struct coil__tcb *zombie; /* has ended; its stack is to be recycled */
     struct coil__tcb *caller; /* waits in coil__sched_call() */
     void (*call)(void *arg);
     void *call_arg;
@@ -170,7 +180,10 @@ struct coil__sched {
     uint64_t spawn_count;
 
     struct coil__quit quit;
+    size_t opened[COIL__OPENED_COUNT];
     struct coil__part_slot parts[COIL__PART_COUNT];
+
+    struct coil__timers timers; /* last, because it is larger than all the rest */
 };
 
 /* The scheduler of this thread, NULL outside coil_run(). initial-exec: one instruction instead of a
@@ -191,6 +204,29 @@ static inline struct coil__tcb *coil__self(void)
 
     COIL_ASSERT(self && "called from a fiber");
     return self;
+}
+
+/* ---- All fibers ---- */
+
+/* The fiber spawned after `fiber`, or the oldest for NULL; NULL at the end. A link that is NULL is
+ * an end, too: who walks may be there because something is broken. */
+static inline struct coil_fiber *coil__fiber_next(const struct coil__sched *sched,
+                                                  const struct coil_fiber *fiber)
+{
+    struct coil__list *link = fiber ? fiber->registry.next : sched->registry.next;
+
+    return link && link != &sched->registry ? container_of(link, struct coil_fiber, registry)
+                                            : NULL;
+}
+
+/* The fiber number `id` that has not ended, or NULL. */
+static inline struct coil_fiber *coil__fiber_find(const struct coil__sched *sched, uint64_t id)
+{
+    struct coil_fiber *fiber = coil__fiber_next(sched, NULL);
+
+    while (fiber && fiber->id != id)
+        fiber = coil__fiber_next(sched, fiber);
+    return fiber;
 }
 
 /* ---- Life of a scheduler (run.c) ---- */
@@ -291,13 +327,13 @@ int coil__fiber_spawn(struct coil__sched *sched, int (*entry)(void *), void *arg
 /* Fired by sched.trim. */
 void coil__fiber_trim(struct coil__timer *timer);
 
-/* Recycles the stack of the fiber that has just ended. For the loop. */
-void coil__fiber_reap(struct coil__sched *sched);
+/* Recycles the stack of the fiber that ended last, if it has not been yet. Called on any other. */
+void coil__fiber_bury(struct coil__sched *sched);
 
-/* Switches away from a fiber that has ended; it is never continued. */
-_Noreturn void coil__sched_exit(struct coil__tcb *self);
-
-/* The first thing that runs on a new fiber's stack, for the sanitizers' sake. */
-void coil__sched_entered(struct coil__tcb *self);
+static inline void coil__fiber_reap(struct coil__sched *sched)
+{
+    if (sched->zombie)
+        coil__fiber_bury(sched);
+}
 
 #endif

@@ -15,14 +15,14 @@ enum {
 /* Mapped: that much thread-local storage would be taken from every thread of the program, and is
  * more than dlopen(3) has to give. */
 static _Thread_local void *signal_stack __attribute__((tls_model("initial-exec")));
-static _Thread_local unsigned user_count __attribute__((tls_model("initial-exec")));
 
 void coil__signal_stack_begin(void)
 {
     stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
     stack_t present;
 
-    if (user_count++ > 0 || sigaltstack(NULL, &present) < 0 || !(present.ss_flags & SS_DISABLE))
+    COIL_ASSERT(!signal_stack);
+    if (sigaltstack(NULL, &present) < 0 || !(present.ss_flags & SS_DISABLE))
         return;
     signal_stack = coil__map(SIGNAL_STACK_SIZE);
     stack.ss_sp = signal_stack;
@@ -33,11 +33,12 @@ void coil__signal_stack_begin(void)
 void coil__signal_stack_end(void)
 {
     const stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t present;
 
-    COIL_ASSERT(user_count > 0);
-    if (--user_count > 0 || !signal_stack)
+    if (!signal_stack)
         return;
-    (void)sigaltstack(&none, NULL);
+    if (sigaltstack(NULL, &present) == 0 && present.ss_sp == signal_stack)
+        (void)sigaltstack(&none, NULL); /* the program may have given the thread its own since */
     coil__unmap(signal_stack, SIGNAL_STACK_SIZE);
     signal_stack = NULL;
 }

@@ -347,19 +347,9 @@ void *coil__stack_get_cold(struct coil__stacks *stacks)
     return top;
 }
 
-void coil__stack_put(struct coil__stacks *stacks, void *top)
+bool coil__stacks_have(const struct coil__stacks *stacks, const void *top)
 {
-    void **const link = coil__stack_link(top);
-
-    COIL_ASSERT(stacks->live_count > 0 && "more stacks come back than went out");
-    COIL_DEBUG_ASSERT(find_slab(stacks, link, NULL) && "another scheduler's stack");
-
-    coil__sanitize_unpoison(link, sizeof *link);
-    *link = stacks->free_list;
-    stacks->free_list = top;
-    stacks->free_count++;
-    stacks->live_count--;
-    coil__sanitize_poison(coil__stack_bottom(stacks, top), stacks->usable_size);
+    return find_slab(stacks, (const char *)top - 1, NULL) != NULL;
 }
 
 /* ---- Memory ---- */

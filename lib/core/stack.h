@@ -93,8 +93,24 @@ static inline void *coil__stack_get(struct coil__stacks *stacks)
     return top;
 }
 
+/* Whether the stack that ends at `top` is one of these. */
+bool coil__stacks_have(const struct coil__stacks *stacks, const void *top);
+
 /* To be called on another stack than `top`'s. */
-void coil__stack_put(struct coil__stacks *stacks, void *top);
+static inline void coil__stack_put(struct coil__stacks *stacks, void *top)
+{
+    void **const link = coil__stack_link(top);
+
+    COIL_ASSERT(stacks->live_count > 0 && "more stacks come back than went out");
+    COIL_DEBUG_ASSERT(coil__stacks_have(stacks, top) && "another scheduler's stack");
+
+    coil__sanitize_unpoison(link, sizeof *link);
+    *link = stacks->free_list;
+    stacks->free_list = top;
+    stacks->free_count++;
+    stacks->live_count--;
+    coil__sanitize_poison(coil__stack_bottom(stacks, top), stacks->usable_size);
+}
 
 /* Gives the pages of free stacks behind the `keep` warmest back to the kernel, of `most` stacks at
  * most: some 1.2 us for each. */

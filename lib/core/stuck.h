@@ -16,7 +16,7 @@
 static inline bool coil__is_stuck(struct coil__sched *sched)
 {
     return COIL_UNLIKELY(sched->engine->stats.active_count == 0) &&
-           coil__list_is_empty(&sched->ready) && coil__timers_next(&sched->timers) == INT64_MAX &&
+           coil__list_is_empty(&sched->ready) && sched->timers.count == 0 &&
            sched->outside_count == 0 && sched->fiber_count > 0 &&
            !coil__remote_has_posts(sched->remote);
 }

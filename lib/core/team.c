@@ -52,6 +52,14 @@ void coil__team_unpin(const struct coil__team *team)
     (void)sched_setaffinity(0, sizeof team->cpus, &team->cpus);
 }
 
+bool coil__team_is_pinned(const struct coil__sched *sched, cpu_set_t *ret_cpus)
+{
+    if (!sched->team->options.pin_cores)
+        return false;
+    *ret_cpus = sched->team->cpus;
+    return true;
+}
+
 /* ---- Starting ---- */
 
 int coil__team_new(const coil_options *options, struct coil__team **ret_team)

@@ -14,8 +14,8 @@
  * anything that coil's cores do, because whoever calls another core is a fiber. A core leaves when
  * busy_count is 0 and nothing is posted to it, or when its grace is over.
  *
- * Invariants: remotes[] is complete before any fiber runs and lasts until all threads are joined; a
- * core's other fields are its own thread's.
+ * Invariants: the members' remotes are complete before any fiber runs and last until all threads
+ * are joined; a core's other fields are its own thread's.
  */
 #ifndef COIL_LIB_CORE_TEAM_H
 #define COIL_LIB_CORE_TEAM_H
@@ -95,6 +95,10 @@ int coil__team_pin(const struct coil__team *team, unsigned number);
 /* Lets the calling thread use all CPUs again that it could when the team was made. */
 void coil__team_unpin(const struct coil__team *team);
 
+/* Whether the cores are tied to CPUs: then what they start (threads, and by them processes)
+ * inherits that. Stores the CPUs that it should use instead, those of before the run. */
+bool coil__team_is_pinned(const struct coil__sched *sched, cpu_set_t *ret_cpus);
+
 /* Starts all cores but the first. Returns 0, or the reason after they have been taken down. */
 int coil__team_start(struct coil__team *team);
 
@@ -107,7 +111,7 @@ void coil__team_set_busy(struct coil__core *core, bool is_busy);
 /* Waits for the threads of the other cores. */
 void coil__team_join(struct coil__team *team);
 
-/* The worst of how the cores ended: an engine's error, -ETIMEDOUT, or 0. */
+/* The worst of how the cores ended: an engine's error or -EDEADLK, else -ETIMEDOUT, else 0. */
 int coil__team_status(const struct coil__team *team);
 
 /* Frees it, unless a core is lost: its fibers hold on to all of this. */

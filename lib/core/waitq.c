@@ -61,7 +61,7 @@ int coil__waitq_park_waiter(struct coil__waitq *queue, const char *name,
     return park(queue, name, waiter, interrupt);
 }
 
-static void wake_in_choice(struct coil__waiter *waiter, int result)
+void coil__choice_wake(struct coil__waiter *waiter, int result)
 {
     struct coil__choice *choice = waiter->choice;
 
@@ -73,15 +73,6 @@ static void wake_in_choice(struct coil__waiter *waiter, int result)
         return;
     coil__choice_withdraw(choice);
     coil__wake(waiter->tcb, 0);
-}
-
-void coil__waiter_wake(struct coil__waiter *waiter, int result)
-{
-    coil__list_remove_raw(&waiter->link);
-    if (COIL_UNLIKELY(waiter->choice))
-        wake_in_choice(waiter, result);
-    else
-        coil__wake(waiter->tcb, result);
 }
 
 void coil__waiter_move(struct coil__waiter *waiter, struct coil__waitq *queue, const char *name,
@@ -120,12 +111,7 @@ size_t coil__waitq_wake_all(struct coil__waitq *queue, int result)
 
 size_t coil__waitq_count(const struct coil__waitq *queue)
 {
-    size_t count = 0;
-    const struct coil__list *link;
-
-    for (link = queue->waiters.next; link != &queue->waiters; link = link->next)
-        count++;
-    return count;
+    return coil__list_count(&queue->waiters);
 }
 
 /* ---- Several queues ---- */

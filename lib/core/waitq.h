@@ -79,8 +79,18 @@ static inline struct coil__waiter *coil__waitq_first(const struct coil__waitq *q
     return link ? container_of(link, struct coil__waiter, link) : NULL;
 }
 
+/* The same as coil__waiter_wake() for a part of a choice that has left its queue. */
+void coil__choice_wake(struct coil__waiter *waiter, int result);
+
 /* Gives `waiter`, which is in a queue, its result: it leaves the queue, and its fiber runs. */
-void coil__waiter_wake(struct coil__waiter *waiter, int result);
+static inline void coil__waiter_wake(struct coil__waiter *waiter, int result)
+{
+    coil__list_remove_raw(&waiter->link);
+    if (COIL_UNLIKELY(waiter->choice))
+        coil__choice_wake(waiter, result);
+    else
+        coil__wake(waiter->tcb, result);
+}
 
 /* Moves `waiter` to the end of another queue, without waking it: its wait goes on there, under
  * another name and for another owner, and nothing interrupts it any more. Not for choices. */

@@ -136,7 +136,7 @@ struct coil__datagram {
     uint32_t control_length; /* 0 */
     uint32_t length;         /* of the whole datagram */
     uint32_t flags;          /* MSG_* */
-    char address[32];        /* of IPv4 or IPv6 */
+    char address[32];        /* of IPv4 or IPv6; unix datagrams come in other ways (net/udp.h) */
 };
 
 struct coil__receive {

@@ -23,6 +23,9 @@
 #include "http/chars.h"
 #include "http/url.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_http_client) <= 80, "a promise of the header");
+COIL_STATIC_ASSERT(sizeof(coil_http_response) <= 144, "a promise of the header");
+
 enum {
     PER_HOST_MAX = 8,
     IDLE_MAX = 64,

@@ -12,7 +12,10 @@
 #include <coil/connpool.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "sync/respool.h"
+
+COIL_STATIC_ASSERT(sizeof(struct coil__http_connection) <= 3416, "a promise of the header");
 
 static int create(const char *key, void *arg, void **ret_value)
 {

@@ -3,8 +3,8 @@
  *
  * One timer serves all waits of a connection. It is armed by the first and then left alone: when it
  * fires, it looks at the deadline of the wait under way and is armed again if that has moved. So a
- * busy connection touches the heap of timers once per idle_timeout, not twice per request, which
- * was a twelfth of what a small request costs.
+ * busy connection touches the timers once per idle_timeout, not twice per request, which was a
+ * twelfth of what a small request costs.
  */
 #ifndef COIL_LIB_HTTP_IDLE_H
 #define COIL_LIB_HTTP_IDLE_H

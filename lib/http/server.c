@@ -27,6 +27,8 @@
 #include "http/idle.h"
 #include "http/server.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_http_request) <= 3592, "a promise of the header");
+
 enum {
     REQUESTS_PER_CHUNK = 8,
     LINGER_BYTES = 16 * 1024 * 1024, /* what a client has under way when it is refused */
@@ -326,6 +328,7 @@ static int serve_connection(const struct coil__http_server *server, coil_stream 
     struct coil__http_idle idle;
     int result;
 
+    stream->is_held = true;
     coil_stream_linger(stream, linger_timeout, LINGER_BYTES);
     coil__http_idle_init(&idle, stream, server->options.idle_timeout);
     do {
@@ -334,6 +337,7 @@ static int serve_connection(const struct coil__http_server *server, coil_stream 
     } while (result > 0);
     coil__http_idle_fini(&idle);
     coil__http_flush_or_cut(server, stream);
+    stream->is_held = false;
     /* What interrupted the application, or the answer to it, is the caller's to know. */
     return result < 0 ? result : coil_expired();
 }

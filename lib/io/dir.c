@@ -39,7 +39,7 @@ COIL_STATIC_ASSERT(S_IFLNK == DT_LNK << TYPE_SHIFT, "the types are those of stat
 
 ssize_t (*coil__dir_read)(int fd, void *batch, size_t size) = getdents64;
 
-COIL_STATIC_ASSERT(sizeof(coil_dir_entry) == 24, "its layout is ABI");
+COIL_STATIC_ASSERT(sizeof(coil_dir_entry) == 24, "a promise of the header");
 
 struct listing {
     pthread_mutex_t lock;
@@ -58,6 +58,8 @@ struct coil_dir {
     ssize_t at;
     bool is_at_end;
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_dir) <= 48, "a promise of the header");
 
 /* ---- The listing, shared with calls in threads ---- */
 
@@ -217,7 +219,7 @@ int coil_dir_open(int dir_fd, const char *path, coil_dir **ret_dir)
     int result = -ENOMEM;
 
     if (dir && listing)
-        result = coil__file_open_at(dir_fd, path, O_RDONLY | O_DIRECTORY);
+        result = coil__file_open_at(dir_fd, path, O_RDONLY | O_DIRECTORY, 0);
     if (result < 0) {
         coil__free(dir);
         if (listing)
@@ -226,6 +228,7 @@ int coil_dir_open(int dir_fd, const char *path, coil_dir **ret_dir)
     }
     listing->fd = result;
     dir->listing = listing;
+    coil__sched()->opened[COIL__OPENED_DIR]++;
     *ret_dir = dir;
     return 0;
 }
@@ -243,6 +246,7 @@ void coil_dir_close(coil_dir *dir)
         return;
     COIL_ASSERT(!dir->reader && "closed by its owner, when nobody reads");
     listing = dir->listing;
+    coil__sched()->opened[COIL__OPENED_DIR]--;
     coil__free(dir);
     if (!is_last_reference(listing))
         return;                         /* the call in a thread closes it */

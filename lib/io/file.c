@@ -30,22 +30,19 @@ enum {
     LOAD_SIZE = 4096, /* what is made room for when the size is not known */
 };
 
-COIL_STATIC_ASSERT(sizeof(coil_file_info) == 40, "its layout is ABI");
+COIL_STATIC_ASSERT(sizeof(coil_file_info) == 40, "a promise of the header");
 
-int coil_file_open(const char *path, int flags, unsigned mode)
+int coil__file_open_at(int dir_fd, const char *path, int flags, unsigned mode)
 {
-    struct coil__op op = coil__op_make(COIL__OP_OPENAT, AT_FDCWD, (void *)(size_t)path, mode,
+    struct coil__op op = coil__op_make(COIL__OP_OPENAT, dir_fd, (void *)(size_t)path, mode,
                                        (uint32_t)(flags | O_CLOEXEC));
 
     return coil__op_run(&op, "open");
 }
 
-int coil__file_open_at(int dir_fd, const char *path, int flags)
+int coil_file_open(const char *path, int flags, unsigned mode)
 {
-    struct coil__op op = coil__op_make(COIL__OP_OPENAT, dir_fd, (void *)(size_t)path, 0,
-                                       (uint32_t)(flags | O_CLOEXEC));
-
-    return coil__op_run(&op, "open");
+    return coil__file_open_at(AT_FDCWD, path, flags, mode);
 }
 
 int coil_file_open_beneath(int dir_fd, const char *path, int flags)

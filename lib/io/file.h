@@ -15,8 +15,8 @@
  * refused, by the system call of the same meaning in a thread (file_op.c). */
 int coil__file_op_run(struct coil__op *op, const char *name);
 
-/* coil_file_open() of what `path` names below the directory `dir_fd`, without creating it. */
-int coil__file_open_at(int dir_fd, const char *path, int flags);
+/* coil_file_open() of what `path` names below the directory `dir_fd`. */
+int coil__file_open_at(int dir_fd, const char *path, int flags, unsigned mode);
 
 /* coil_file_stat() of what `path` names below the directory `fd`. */
 int coil__file_stat(int fd, const char *path, int flags, coil_file_info *ret_info);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -32,6 +33,7 @@
 #include "base/log.h"
 #include "core/remote.h"
 #include "core/run.h"
+#include "core/team.h"
 
 enum {
     THREADS_MAX_DEFAULT = 20, /* blocked calls overlap well by then, and stacks are still few */
@@ -60,6 +62,8 @@ struct pool {
     unsigned threads_max;
     unsigned reference_count;
     bool is_closing;
+    bool is_unpinned; /* its threads are not tied to the CPU of the scheduler, which they inherit */
+    cpu_set_t cpus;   /* but to these */
 };
 
 struct job {
@@ -73,6 +77,8 @@ struct job {
     int result;
     enum job_state state;
 };
+
+COIL_STATIC_ASSERT(sizeof(struct job) <= 80, "a promise of the header");
 
 /* What hangs on the scheduler. */
 struct offload {
@@ -117,6 +123,7 @@ static struct pool *make_pool(struct coil__sched *sched)
     coil__list_init(&pool->queue);
     pool->remote = sched->remote;
     pool->threads_max = threads_max();
+    pool->is_unpinned = coil__team_is_pinned(sched, &pool->cpus);
     pool->reference_count = 1;
     return pool;
 }
@@ -138,8 +145,7 @@ static void unlock_and_unref(struct pool *pool)
 /* Waits with the lock held. Returns false when `deadline` has passed. */
 static bool wait_until(struct pool *pool, pthread_cond_t *condition, int64_t deadline)
 {
-    const struct timespec time = {.tv_sec = deadline / COIL_SECONDS(1),
-                                  .tv_nsec = deadline % COIL_SECONDS(1)};
+    const struct timespec time = coil__clock_timespec(deadline);
 
     return pthread_cond_timedwait(condition, &pool->lock, &time) != ETIMEDOUT;
 }
@@ -205,6 +211,8 @@ static void *run_thread(void *arg)
     struct job *job;
 
     is_pool_thread = true;
+    if (pool->is_unpinned)
+        (void)sched_setaffinity(0, sizeof pool->cpus, &pool->cpus);
     (void)pthread_setname_np(pthread_self(), "coil-offload");
     (void)pthread_mutex_lock(&pool->lock);
     while ((job = await_job(pool)) != NULL) {

@@ -154,38 +154,34 @@ static int wait_exactly(const struct pollfd *fds, size_t count, struct coil__op 
     return result;
 }
 
-static int poll_in(struct pollfd *fds, size_t count, struct coil__op *ops)
+/* Waits, in `ops`, for what poll(2) has not told at the first look. */
+static int wait_in(struct pollfd *fds, size_t count, struct coil__op *ops)
 {
-    int result = look(fds, count);
+    int result = wait_once(fds, count, ops);
 
-    if (result == 0) {
-        result = wait_once(fds, count, ops);
-        if (result == 0)
-            result = look(fds, count);
-    }
     while (result == 0) {
-        result = wait_exactly(fds, count, ops);
+        result = look(fds, count);
         if (result == 0)
-            result = look(fds, count);
+            result = wait_exactly(fds, count, ops);
     }
     return result;
 }
 
-static int poll_few(struct pollfd *fds, size_t count)
+static int wait_for_few(struct pollfd *fds, size_t count)
 {
     struct coil__op ops[OPS_ON_STACK];
 
-    return poll_in(fds, count, ops);
+    return wait_in(fds, count, ops);
 }
 
-static int poll_many(struct pollfd *fds, size_t count)
+static int wait_for_many(struct pollfd *fds, size_t count)
 {
     struct coil__op *ops = coil__alloc(count * sizeof *ops);
     int result;
 
     if (!ops)
         return -ENOMEM;
-    result = poll_in(fds, count, ops);
+    result = wait_in(fds, count, ops);
     coil__free(ops);
     return result;
 }
@@ -198,7 +194,7 @@ int coil_poll(struct pollfd *fds, size_t count)
         result = count <= UINT32_MAX ? look(fds, count) : -EINVAL; /* poll(2) would cut it */
     if (result != 0)
         return result;
-    return count <= OPS_ON_STACK ? poll_few(fds, count) : poll_many(fds, count);
+    return count <= OPS_ON_STACK ? wait_for_few(fds, count) : wait_for_many(fds, count);
 }
 
 int coil_poll_fd(int fd, short events)
@@ -211,7 +207,9 @@ int coil_poll_fd(int fd, short events)
         return result;
     if (fd < 0)
         return -EBADF;
-    result = poll_in(&poll_fd, 1, &op);
+    result = look(&poll_fd, 1);
+    if (result == 0)
+        result = wait_in(&poll_fd, 1, &op);
     if (result < 0)
         return result;
     return poll_fd.revents & POLLNVAL ? -EBADF : poll_fd.revents;

@@ -7,7 +7,8 @@
  *
  * The table of watches is static and read by the handler without a lock: a slot is published by
  * storing its eventfd last and withdrawn by taking that away first. Everything else is under the
- * lock. A handler stays installed while any watch wants its signal.
+ * lock. A handler stays installed while any watch wants its signal, or while somebody else has
+ * installed his over it (core/handler.h).
  *
  * A child between fork and exec still has the handler, and shares the eventfd but not the counts
  * (after vfork both): what strikes it there is not the watch's business, hence the owner.
@@ -25,23 +26,20 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "core/handler.h"
 #include "core/op.h"
-
-enum {
-    SIGNALS_END = 65, /* one past the highest signal number of Linux */
-};
 
 struct watch {
     _Atomic(int) published; /* eventfd + 1, 0 while the slot is not in use */
     int fd;
     pid_t owner;
     sigset_t signals;
-    _Atomic(unsigned) counts[SIGNALS_END]; /* handled and not told yet, by number */
+    _Atomic(unsigned) counts[COIL__SIGNALS_END]; /* handled and not told yet, by number */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct watch watches[COIL__SIGNAL_WATCHES_MAX];
-static struct sigaction previous[SIGNALS_END];
+static struct coil__handler handlers[COIL__SIGNALS_END];
 
 /* A handler on another thread may have read a slot that is being withdrawn: its eventfd is closed
  * only when no handler runs, or the handler would write into whoever gets the number next. */
@@ -70,6 +68,9 @@ static void on_signal(int number)
     errno = error;
 }
 
+static const struct sigaction action = {.sa_handler = on_signal,
+                                        .sa_flags = SA_RESTART | SA_ONSTACK};
+
 static bool is_watched(int number)
 {
     for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++)
@@ -88,7 +89,6 @@ static int find_slot(void)
 
 static int watch_locked(const sigset_t *signals)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     const int slot = find_slot();
     int fd;
 
@@ -99,11 +99,11 @@ static int watch_locked(const sigset_t *signals)
     fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
     if (fd < 0)
         return -errno;
-    for (int number = 1; number < SIGNALS_END; number++)
+    for (int number = 1; number < COIL__SIGNALS_END; number++)
         atomic_store(&watches[slot].counts[number], 0);
-    for (int number = 1; number < SIGNALS_END; number++)
+    for (int number = 1; number < COIL__SIGNALS_END; number++)
         if (sigismember(signals, number) == 1 && !is_watched(number))
-            (void)sigaction(number, &action, &previous[number]);
+            (void)coil__handler_install(number, &action, &handlers[number]);
     watches[slot].fd = fd;
     watches[slot].owner = getpid();
     watches[slot].signals = *signals;
@@ -121,10 +121,20 @@ int coil__signal_watch(const sigset_t *signals)
     return result;
 }
 
+int coil__signal_watch_stop(void)
+{
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    return coil__signal_watch(&signals);
+}
+
 /* The number of the lowest signal that has been counted, which there is for each token. */
 static int take_number(struct watch *watch)
 {
-    for (int number = 1; number < SIGNALS_END; number++) {
+    for (int number = 1; number < COIL__SIGNALS_END; number++) {
         if (atomic_load(&watch->counts[number]) > 0) {
             atomic_fetch_sub(&watch->counts[number], 1);
             return number;
@@ -150,10 +160,11 @@ void coil__signal_unwatch(int watch)
     const sigset_t signals = watches[watch].signals;
 
     (void)pthread_mutex_lock(&lock);
+    COIL_ASSERT(watches[watch].published && "ended once");
     atomic_store(&watches[watch].published, 0);
-    for (int number = 1; number < SIGNALS_END; number++)
+    for (int number = 1; number < COIL__SIGNALS_END; number++)
         if (sigismember(&signals, number) == 1 && !is_watched(number))
-            (void)sigaction(number, &previous[number], NULL);
+            coil__handler_remove(number, &action, &handlers[number]);
     while (atomic_load(&handlers_running) > 0)
         (void)sched_yield();
     (void)close(watches[watch].fd);
@@ -166,6 +177,8 @@ struct coil_signal {
     int watch;
     bool is_awaited;
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_signal) <= 8, "a promise of the header");
 
 int coil_signal_open(const sigset_t *signals, coil_signal **ret_signal)
 {
@@ -180,6 +193,7 @@ int coil_signal_open(const sigset_t *signals, coil_signal **ret_signal)
         coil__free(signal);
         return result;
     }
+    coil__sched()->opened[COIL__OPENED_SIGNAL]++;
     *ret_signal = signal;
     return 0;
 }
@@ -206,6 +220,7 @@ void coil_signal_close(coil_signal *signal)
         return;
     COIL_ASSERT(!signal->is_awaited && "closed when nobody waits any more");
     coil__signal_unwatch(signal->watch);
+    coil__sched()->opened[COIL__OPENED_SIGNAL]--;
     coil__free(signal);
 }
 
@@ -245,6 +260,7 @@ static int watch_and_handle(void *arg)
     struct handling *handling = arg;
     int result;
 
+    coil_fiber_name_set(coil_self(), "signals");
     while ((result = coil_signal_wait(handling->signal, NULL)) == 0)
         handle_one(handling);
     coil_signal_close(handling->signal);

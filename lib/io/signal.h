@@ -18,6 +18,9 @@ enum {
  * -EINVAL for a signal that can't be handled, or why no eventfd could be had. Any thread. */
 int coil__signal_watch(const sigset_t *signals);
 
+/* The same for what asks a server to stop: SIGTERM and SIGINT. */
+int coil__signal_watch_stop(void);
+
 /* Parks until one of the signals has come that no call has told yet. Returns its number or an
  * interruption. One fiber at a time. */
 int coil__signal_wait(int watch);

@@ -2,8 +2,8 @@
 /* Talking to a child process (coil/process.h): feeding it and collecting what it says.
  *
  * A child may stop reading until somebody reads from it, on either pipe, so each of the three has a
- * fiber of its own, while the caller waits for all. Where they stand is kept in the caller's output
- * record: a call that is interrupted cancels its fibers, waits for them, and can be made again.
+ * fiber of its own, and the caller leaves their group. Where they stand is kept in the caller's
+ * output record: a call that is interrupted can be made again.
  * Input is handed on in buffers, since what an interrupted write has sent nobody can tell, while a
  * flush goes on by itself.
  */
@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <coil/group.h>
+
 #include "base/alloc.h"
 #include "base/options.h"
 #include "net/stream.h"
@@ -19,7 +21,6 @@
 enum {
     LIMIT_DEFAULT = 16 * 1024 * 1024,
     CAPACITY_MIN = 4096,
-    PUMPS = 3,
 };
 
 COIL_STATIC_ASSERT(sizeof(coil_process_output) == 72, "a promise of the header");
@@ -29,19 +30,20 @@ struct talk {
     coil_process_output *output;
     const char *input;
     size_t size;
-    size_t running; /* pumps */
-    int result;     /* the first error of a pump */
-    struct coil__waitq idle;
+    coil_group pumps;
+    int result; /* the first error of a pump */
 };
 
 /* ---- The pumps ---- */
 
+/* Ends a pump. One that somebody else has cancelled ends the others, too, which a group alone would
+ * not do: the child would wait for it. */
 static int leave(struct talk *talk, int result)
 {
-    if (result < 0 && talk->result == 0)
+    if (result < 0 && talk->result == 0) {
         talk->result = result;
-    talk->running--;
-    (void)coil__waitq_wake_one(&talk->idle, 0);
+        coil_group_cancel(&talk->pumps);
+    }
     return 0;
 }
 
@@ -150,59 +152,50 @@ static int collect_err(void *arg)
 
 /* ---- The caller ---- */
 
-static int start_pump(struct talk *talk, int (*pump)(void *arg), coil_fiber **ret_fiber)
+static int start_pump(struct talk *talk, int (*pump)(void *arg))
 {
-    const int result = coil_spawn(pump, talk, ret_fiber);
+    coil_fiber *fiber;
+    const int result = coil_group_spawn(&talk->pumps, pump, talk, &fiber);
 
-    if (result == 0) {
-        coil_fiber_name_set(*ret_fiber, "process pump");
-        talk->running++;
-    }
-    return result;
+    if (result < 0)
+        return result;
+    coil_fiber_name_set(fiber, "process pump");
+    coil_fiber_unref(fiber);
+    return 0;
 }
 
-static int start_pumps(struct talk *talk, coil_fiber *ret_fibers[PUMPS])
+static int start_pumps(struct talk *talk)
 {
     const coil_process_output *output = talk->output;
     int result = 0;
 
     if (coil_process_in(talk->process) && !output->is_in_over)
-        result = start_pump(talk, feed_input, &ret_fibers[0]);
+        result = start_pump(talk, feed_input);
     if (result == 0 && coil_process_out(talk->process) && !output->is_out_over)
-        result = start_pump(talk, collect_out, &ret_fibers[1]);
+        result = start_pump(talk, collect_out);
     if (result == 0 && coil_process_err(talk->process) && !output->is_err_over)
-        result = start_pump(talk, collect_err, &ret_fibers[2]);
+        result = start_pump(talk, collect_err);
     return result;
-}
-
-/* Ends the pumps that are left and waits for them: they use the caller's storage. */
-static void stop_pumps(struct talk *talk, coil_fiber *const fibers[PUMPS])
-{
-    for (int i = 0; i < PUMPS; i++)
-        if (fibers[i])
-            coil_cancel(fibers[i]);
-    while (talk->running > 0)
-        (void)coil__waitq_park_shielded(&talk->idle, "process pumps");
-    for (int i = 0; i < PUMPS; i++)
-        coil_fiber_unref(fibers[i]);
 }
 
 int coil_process_communicate(coil_process *process, const void *input, size_t size,
                              coil_process_output *output)
 {
     struct talk talk = {.process = process, .output = output, .input = input, .size = size};
-    coil_fiber *fibers[PUMPS] = {NULL};
     int result = coil__checkpoint(coil__self());
+    int interruption;
 
     if (result < 0)
         return result;
     if (!output->limit)
         output->limit = LIMIT_DEFAULT;
-    coil__waitq_init(&talk.idle);
-    result = start_pumps(&talk, fibers);
-    while (result == 0 && talk.running > 0 && talk.result == 0)
-        result = coil__waitq_park(&talk.idle, "process pumps", NULL);
-    stop_pumps(&talk, fibers);
+    coil_group_enter(&talk.pumps, 0);
+    result = start_pumps(&talk);
+    if (result < 0)
+        coil_group_cancel(&talk.pumps);
+    interruption = coil_group_leave(&talk.pumps);
+    if (result == 0)
+        result = interruption;
     if (result == 0)
         result = talk.result;
     return result < 0 ? result : coil_process_wait(process, &output->status);

@@ -24,12 +24,12 @@ struct coil_listener {
     struct coil__sched *sched;
     struct coil__accept accept;
     struct coil__waitq acceptors;
-    size_t guest_count; /* fibers inside coil_accept() */
-    struct coil__tcb *closer;
-    struct coil__timer retry; /* armed after an error such as -EMFILE */
-    coil_time retry_delay;    /* of the last error in a row, 0 after a success */
-    int *queue;               /* accepted descriptors, a ring */
-    size_t queue_size;        /* a power of two */
+    size_t guest_count;          /* fibers inside coil_accept() */
+    struct coil__waitq settlers; /* who waits for the end of the accept */
+    struct coil__timer retry;    /* armed after an error such as -EMFILE */
+    coil_time retry_delay;       /* of the last error in a row, 0 after a success */
+    int *queue;                  /* accepted descriptors, a ring */
+    size_t queue_size;           /* a power of two */
     size_t queue_first;
     size_t queue_count;
     int fd_limit; /* descriptors from here on are nearly the last */
@@ -38,7 +38,9 @@ struct coil_listener {
     bool is_stopping;   /* the accept has been asked to end */
     bool is_scarce;     /* room for few more: set by the server */
     bool is_near_limit; /* the last descriptor was beyond fd_limit */
+    bool is_over;       /* stopped, and what had come before has been taken */
     bool keep_unix;
+    int signal_watch;            /* of coil_listen_options.stop_on_signals; or -1 */
     struct coil__server *server; /* that serves it, or NULL */
     coil_address addr;
 };
@@ -46,8 +48,13 @@ struct coil_listener {
 /* Takes a connection: the caller has passed a checkpoint. Returns the descriptor or an error. */
 int coil__listener_take(coil_listener *listener);
 
-/* Ends accepting with `error`: fibers that wait get it, queued connections can still be taken. */
+/* Ends accepting with `error`: fibers that wait get it, queued connections can still be taken. With
+ * -ESHUTDOWN also those that have come as far as the kernel's backlog, until `is_over`. The first
+ * error stays, but -EBADF, with which the listener is closed, comes last. */
 void coil__listener_stop(coil_listener *listener, int error);
+
+/* Gives up what is still in the backlog of a listener stopped with -ESHUTDOWN: `is_over`. */
+void coil__listener_abandon(coil_listener *listener);
 
 /* Waits, uninterruptibly, until a stopped listener can get no more connections: what the kernel had
  * handed over by then is in the queue. */

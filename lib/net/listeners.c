@@ -38,11 +38,15 @@ struct place {
 struct coil_listeners {
     unsigned count;
     atomic_bool is_stopping;
+    int watch;             /* of coil_listen_options.stop_on_signals; or -1 */
     atomic_bool is_served; /* whoever sets it has the places' service and caller */
     coil_listen_options options;
     char address[COIL_ADDRESS_SIZE]; /* first as given, then as bound */
     struct place places[];
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_listeners) <= 168, "a promise of the header");
+COIL_STATIC_ASSERT(sizeof(struct place) <= 72, "a promise of the header");
 
 /* ---- Opening and closing ---- */
 
@@ -111,9 +115,13 @@ int coil_listen_cores(const char *address, const coil_listen_options *options,
         return -ENOMEM;
     all->count = count;
     memcpy(all->address, address, length);
+    all->watch = -1;
     result = coil__options_read(&all->options, sizeof all->options, options);
     all->options.reuse_port = true;
-    if (result == 0)
+    if (result == 0 && all->options.stop_on_signals)
+        result = all->watch = coil__signal_watch_stop();
+    all->options.stop_on_signals = false; /* for all at once, not for each */
+    if (result >= 0)
         result = open_all(all);
     if (result < 0) {
         coil_listeners_close(all);
@@ -157,6 +165,8 @@ void coil_listeners_close(coil_listeners *listeners)
             on_surely(i, close_here, place);
         coil_remote_unref(place->remote);
     }
+    if (listeners->watch >= 0)
+        coil__signal_unwatch(listeners->watch);
     coil__free(listeners);
 }
 
@@ -224,25 +234,29 @@ static int watch_signals(void *arg)
     return 0;
 }
 
+/* That of the listeners themselves goes on. */
+static void end_watch(const struct service *service)
+{
+    if (service->all->watch < 0)
+        coil__signal_unwatch(service->watch);
+}
+
 static int start_watcher(struct service *service, coil_fiber **ret_watcher)
 {
-    sigset_t signals;
     int result;
 
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    service->watch = coil__signal_watch(&signals);
+    service->watch = service->all->watch < 0 ? coil__signal_watch_stop() : service->all->watch;
     if (service->watch < 0)
         return service->watch;
     result = coil_spawn(watch_signals, service, ret_watcher);
-    if (result < 0)
-        coil__signal_unwatch(service->watch);
+    if (result == 0)
+        coil_fiber_name_set(*ret_watcher, "signals");
+    else
+        end_watch(service);
     return result;
 }
 
-/* Waits for a fiber's end, whatever happens to the caller, who may have been interrupted already.
- * */
+/* Waits for a fiber's end, even if the caller has been interrupted. */
 static void join_surely(coil_fiber *fiber)
 {
     coil_scope shield;
@@ -286,6 +300,8 @@ static int run_service(struct service *service)
     for (unsigned i = 0; i < all->count && result == 0; i++) {
         all->places[i].service = service;
         result = coil_spawn(call_loop, &all->places[i], &all->places[i].caller);
+        if (result == 0)
+            coil_fiber_name_set(all->places[i].caller, "server of a core");
     }
     if (result < 0)
         cancel_all(all);
@@ -304,14 +320,14 @@ int coil_listeners_run(coil_listeners *listeners, int (*serve)(coil_listener *, 
 
     if (atomic_exchange(&listeners->is_served, true))
         return -EBUSY;
-    if (stop_on_signals)
+    if (stop_on_signals || listeners->watch >= 0)
         result = start_watcher(&service, &watcher);
     if (result == 0)
         result = run_service(&service);
     if (watcher) {
         coil_cancel(watcher);
         join_surely(watcher);
-        coil__signal_unwatch(service.watch);
+        end_watch(&service);
     }
     atomic_store(&listeners->is_served, false);
     return result;

@@ -7,6 +7,9 @@
  * descriptors that came with them, unsent bytes and a few facts, in one block that crosses over, of
  * which the other core makes a stream.
  *
+ * A stream that is lent to a handler is taken from whoever lent it first; what a server is to know
+ * of it from then on is net/away.h's.
+ *
  * Invariant: the descriptor is owned by exactly one of: the old stream, the block, the new stream.
  */
 #include <errno.h>
@@ -17,7 +20,7 @@
 #include <coil/scope.h>
 
 #include "base/alloc.h"
-#include "net/stream.h"
+#include "net/away.h"
 #include "net/unix.h"
 
 struct moved {
@@ -34,7 +37,8 @@ struct moved {
     size_t linger_bytes;
     int (*handler)(coil_stream *stream, void *arg);
     void *arg;
-    coil_stream *stream; /* the new one */
+    coil_stream *stream;     /* the new one */
+    struct coil__away *away; /* of a server's connection, else NULL */
     size_t unsent_length;
     char unsent[COIL__CHUNK_SIZE];
 };
@@ -54,13 +58,19 @@ static int run_moved(void *arg)
 {
     struct moved *moved = arg;
     coil_stream *stream = moved->stream;
+    struct coil__loan loan = {.stream = stream, .away = moved->away};
     int (*const handler)(coil_stream *, void *) = moved->handler;
     void *const handler_arg = moved->arg;
     int result;
 
     free_moved(moved);
+    coil_fiber_name_set(coil_self(), "connection");
+    stream->loan = &loan;
+    if (loan.away)
+        coil__away_arrive(loan.away, &loan);
     result = handler(stream, handler_arg);
-    (void)coil_close(stream);
+    coil__loan_end(&loan, loan.away ? coil__away_close_timeout(loan.away) : COIL_NEVER);
+    coil__away_end(loan.away);
     return result == -ECONNRESET || result == -EPIPE ? 0 : result;
 }
 
@@ -117,7 +127,6 @@ static int arrive(void *arg)
     stream->fds = moved->fds;
     moved->fds = NULL;
     moved->fd = -1;
-    stream->is_lent = true;
     stream->is_idle = moved->is_idle;
     stream->linger_timeout = moved->linger_timeout;
     stream->linger_bytes = moved->linger_bytes;
@@ -205,23 +214,27 @@ int coil_stream_move(coil_stream *stream, unsigned core, int (*handler)(coil_str
                      void *arg)
 {
     struct moved *moved = NULL;
+    struct coil__away *away = NULL;
     int result;
 
-    COIL_ASSERT(!stream->is_lent && "what closes the stream by itself can't be moved away");
+    result = coil__away_begin(stream, &away);
     if (core >= coil_core_count())
         result = -EINVAL;
-    else
-        result = stream->ops == &coil__socket_ops ? 0 : -EOPNOTSUPP;
+    else if (stream->ops != &coil__socket_ops)
+        result = -EOPNOTSUPP;
     coil__stream_detach(stream);
     if (result == 0)
         result = pack(stream, &moved);
-    if (result < 0) {
+    if (result < 0)
         stream->ops->release(stream);
-        coil__stream_forget(stream);
-        return result;
-    }
     coil__stream_forget(stream);
-    moved->handler = handler;
-    moved->arg = arg;
-    return send_over(moved, core);
+    if (result == 0) {
+        moved->handler = handler;
+        moved->arg = arg;
+        moved->away = away;
+        result = send_over(moved, core);
+    }
+    if (result < 0)
+        coil__away_end(away);
+    return result;
 }

@@ -41,6 +41,15 @@ static void wake_writer(coil_stream *stream, int result)
     coil__wake(stream->output.writer, result);
 }
 
+/* The flight failed while nobody was in a write, so nobody was told. A peer that is gone ends the
+ * input, too. After any other failure both could wait for ever, the reader for the next request and
+ * the peer for the answer to this one: then it ends both directions, as a reset does. */
+static void fail_reader(coil_stream *stream, int error)
+{
+    if (error != -EPIPE && error != -ECONNRESET)
+        coil__input_end(stream, error);
+}
+
 /* A flight that failed, was short, or somebody waits for. */
 static COIL_COLD void end_flight(coil_stream *stream, int result)
 {
@@ -59,6 +68,8 @@ static COIL_COLD void end_flight(coil_stream *stream, int result)
 
     if (output->is_parked && !output->flight)
         wake_writer(stream, 0);
+    if (output->error && !output->writer)
+        fail_reader(stream, output->error);
     if (stream->closer)
         coil__stream_settle(stream);
 }

@@ -7,9 +7,10 @@
  * be gone. The end of a child that is traced (a debugger, strace) is its tracer's first: the status
  * is looked for again until it comes.
  *
- * Signals go through the descriptor, which means this process and no later one with its number. A
- * group has no descriptor, only the number of its leader; that number stays taken because a leader
- * is left a zombie until it is freed. Once somebody else has reaped it the number is anybody's.
+ * Signals go through the descriptor, which means this process and no later one with its number, and
+ * from kernel 6.9 on its group, too. Before, a group has only the number of its leader; that stays
+ * taken because a leader is left a zombie until it is freed. Once somebody else has reaped it the
+ * number is anybody's: this is looked at first, but not in one step with the signal.
  */
 #include "net/process.h"
 
@@ -24,8 +25,11 @@
 #include "base/alloc.h"
 #include "base/options.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_process) <= 192, "a promise of the header");
+
 enum {
     STANDARD_COUNT = 3,
+    SIGNAL_GROUP = 1 << 2, /* PIDFD_SIGNAL_PROCESS_GROUP, newer than the C library's headers */
 };
 
 static const coil_time retry_delay = COIL_MS(1);
@@ -120,17 +124,23 @@ static bool is_number_ours(const coil_process *process)
     return waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-int coil_process_kill(coil_process *process, int number)
+static int signal_group(const coil_process *process, int number)
 {
     int result;
 
-    if (process->leads_group && !is_number_ours(process))
+    if (!is_number_ours(process))
         return -ESRCH;
-    if (process->leads_group)
+    result = pidfd_send_signal(process->pidfd, number, NULL, SIGNAL_GROUP);
+    if (result < 0 && errno == EINVAL)
         result = kill(-process->pid, number);
-    else
-        result = pidfd_send_signal(process->pidfd, number, NULL, 0);
     return result < 0 ? -errno : 0;
+}
+
+int coil_process_kill(coil_process *process, int number)
+{
+    if (process->leads_group)
+        return signal_group(process, number);
+    return pidfd_send_signal(process->pidfd, number, NULL, 0) < 0 ? -errno : 0;
 }
 
 /* ---- Life ---- */
@@ -216,6 +226,7 @@ int coil_process_spawn(const char *const argv[], const coil_process_options *opt
         coil__free(process);
         return result;
     }
+    process->sched->opened[COIL__OPENED_PROCESS]++;
     *ret_process = process;
     return 0;
 }
@@ -239,6 +250,7 @@ void coil_process_free(coil_process *process)
         (void)waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG);
     }
     (void)close(process->pidfd);
+    process->sched->opened[COIL__OPENED_PROCESS]--;
     coil__free(process);
 }
 

@@ -5,17 +5,20 @@
  * waits in the listener's queue and in the kernel's backlog, in order. Each connection is a fiber;
  * its entry in the server's list lies in that fiber's own frame.
  *
- * A stop has three steps: nothing new is accepted (what was accepted before is still served), every
- * stream is told to end its idle reads, and after the grace the fibers that are left are cancelled.
- * The server waits for all of them in any case: they own streams that belong to this loop.
+ * A stop has three steps: no new connection can begin (what has come as far as the kernel's backlog
+ * is still served, within the limit: net/listener.c), every stream is told to end its idle reads,
+ * and after the grace the fibers that are left are cancelled. The server waits for all of them in
+ * any case: they own streams that belong to this loop. Connections that have been moved to other
+ * cores (net/away.h) are told the same, and waited for.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "base/options.h"
 #include "io/signal.h"
+#include "net/away.h"
 #include "net/listener.h"
-#include "net/stream.h"
+#include "net/serve.h"
 
 enum {
     CONCURRENCY_DEFAULT = 100000, /* some 500 MB of stacks and streams */
@@ -28,29 +31,15 @@ static const coil_time grace_default = COIL_SECONDS(30);
 static const coil_time close_timeout_default = COIL_SECONDS(60);
 static const coil_time shortage_delay = COIL_MS(10);
 
-struct coil__server {
-    coil_listener *listener;
-    coil_handler *handler;
-    void *arg;
-    coil_serve_options options;
-    struct coil__list connections;
-    size_t running;
-    struct coil__waitq idle; /* the serving fiber, while it waits for a place or for the end */
-    struct coil__timer grace;
-    bool is_draining;
-    bool is_cancelling;
-};
-
 struct connection {
     struct coil__list link;
-    struct coil__server *server;
-    coil_stream *stream; /* NULL while it is being closed */
+    struct coil__loan loan;
     coil_fiber *fiber;
 };
 
 /* ---- A connection ---- */
 
-static void left(struct coil__server *server)
+void coil__server_left(struct coil__server *server)
 {
     server->running--;
     (void)coil__waitq_wake_one(&server->idle, 0);
@@ -72,11 +61,13 @@ static int report(const struct coil__server *server, int result)
 static int run_connection(void *arg)
 {
     coil_stream *stream = arg;
-    struct coil__server *server = stream->server;
-    struct connection connection = {.server = server, .stream = stream, .fiber = coil_self()};
-    coil_scope scope;
+    struct coil__server *server = stream->loan->server;
+    struct connection connection = {.loan = {.stream = stream, .server = server},
+                                    .fiber = coil_self()};
     int result;
 
+    coil_fiber_name_set(connection.fiber, "connection");
+    stream->loan = &connection.loan;
     coil__list_push_back(&server->connections, &connection.link);
     if (server->is_draining)
         coil__stream_drain(stream);
@@ -84,15 +75,10 @@ static int run_connection(void *arg)
         coil_cancel(connection.fiber);
 
     result = server->handler(stream, server->arg);
-
-    /* The close may have to wait for a slow peer: within a bound, and a stop still cancels it. */
-    connection.stream = NULL;
-    coil_scope_enter(&scope, server->options.close_timeout);
-    (void)coil_close(stream);
-    (void)coil_scope_leave(&scope);
+    coil__loan_end(&connection.loan, server->options.close_timeout);
     coil__list_remove(&connection.link);
     result = report(server, result);
-    left(server);
+    coil__server_left(server);
     return result;
 }
 
@@ -105,11 +91,20 @@ static void cancel_connections(struct coil__server *server)
     server->is_cancelling = true;
     for (link = server->connections.next; link != &server->connections; link = link->next)
         coil_cancel(container_of(link, struct connection, link)->fiber);
+    coil__away_cancel_all(server);
+}
+
+/* The end of the grace, which is one for who is in the backlog, too: where nothing keeps new ones
+ * from coming (net/listener.c), it would never be empty. */
+static void end_grace(struct coil__server *server)
+{
+    coil__listener_abandon(server->listener);
+    cancel_connections(server);
 }
 
 static void grace_over(struct coil__timer *timer)
 {
-    cancel_connections(container_of(timer, struct coil__server, grace));
+    end_grace(container_of(timer, struct coil__server, grace));
 }
 
 static void begin_drain(struct coil__server *server)
@@ -121,11 +116,12 @@ static void begin_drain(struct coil__server *server)
     server->is_draining = true;
     coil__listener_stop(server->listener, -ESHUTDOWN);
     for (link = server->connections.next; link != &server->connections; link = link->next) {
-        coil_stream *stream = container_of(link, struct connection, link)->stream;
+        coil_stream *stream = container_of(link, struct connection, link)->loan.stream;
 
         if (stream)
             coil__stream_drain(stream);
     }
+    coil__away_drain_all(server);
     coil__timer_arm(&server->listener->sched->timers, &server->grace,
                     coil__clock_deadline(server->options.grace));
 }
@@ -153,25 +149,30 @@ static int watch_signals(void *arg)
     begin_drain(stopper->server);
     if (coil__signal_wait(stopper->watch) < 0)
         return 0;
-    cancel_connections(stopper->server);
+    end_grace(stopper->server);
     return 0;
+}
+
+/* The listener's own watch goes on. */
+static void end_watch(const struct stopper *stopper)
+{
+    if (stopper->server->listener->signal_watch < 0)
+        coil__signal_unwatch(stopper->watch);
 }
 
 static int start_stopper(struct stopper *stopper, coil_fiber **ret_fiber)
 {
-    sigset_t signals;
-    int result;
+    const coil_listener *listener = stopper->server->listener;
+    int result = listener->signal_watch;
 
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    result = coil__signal_watch(&signals);
+    if (result < 0)
+        result = coil__signal_watch_stop();
     if (result < 0)
         return result;
     stopper->watch = result;
     result = coil_spawn(watch_signals, stopper, ret_fiber);
     if (result < 0)
-        coil__signal_unwatch(stopper->watch);
+        end_watch(stopper);
     else
         coil_fiber_name_set(*ret_fiber, "signals");
     return result;
@@ -186,7 +187,7 @@ static void end_stopper(const struct stopper *stopper, coil_fiber *fiber)
     (void)coil_join(fiber, NULL);
     (void)coil_scope_leave(&shield);
     coil_fiber_unref(fiber);
-    coil__signal_unwatch(stopper->watch);
+    end_watch(stopper);
 }
 
 /* ---- The loop ---- */
@@ -198,8 +199,7 @@ static int start_connection(struct coil__server *server, coil_stream *stream)
     /* As a return address in the handler would be: one past its beginning. */
     const void *spawn_site = (const char *)(uintptr_t)server->handler + 1;
 
-    stream->server = server;
-    stream->is_lent = true;
+    stream->loan = &server->loan;
     for (;;) {
         int result =
             coil__fiber_spawn(server->listener->sched, run_connection, stream, spawn_site, NULL);
@@ -237,11 +237,13 @@ static int serve_one(struct coil__server *server)
     return result < 0 ? result : start_connection(server, stream);
 }
 
-/* Whether the listener, stopped, had accepted more than the loop has taken. */
+/* Whether the listener, stopped, may have more than was taken. */
 static bool is_left_over(struct coil__server *server)
 {
+    const coil_listener *listener = server->listener;
+
     coil__listener_settle(server->listener);
-    return server->listener->queue_count > 0;
+    return listener->queue_count > 0 || !listener->is_over;
 }
 
 /* Waits for the last one. Returns 0, or the interruption of the caller, who wants out: it cancels
@@ -267,6 +269,8 @@ static int serve(struct coil__server *server)
     int result;
     int interruption;
 
+    if (server->listener->error == -ESHUTDOWN)
+        begin_drain(server); /* stopped before: the grace is for what is served now */
     do
         result = serve_one(server);
     while (result == 0 || (result == -ESHUTDOWN && is_left_over(server)));
@@ -301,10 +305,12 @@ int coil_serve(coil_listener *listener, coil_handler *handler, void *arg,
         server.options.grace = grace_default;
     if (!server.options.close_timeout)
         server.options.close_timeout = close_timeout_default;
+    server.loan.server = &server;
     coil__list_init(&server.connections);
+    coil__list_init(&server.away);
     coil__waitq_init(&server.idle);
 
-    if (server.options.stop_on_signals)
+    if (server.options.stop_on_signals || listener->signal_watch >= 0)
         result = start_stopper(&stopper, &stopper_fiber);
     if (result < 0)
         return result;

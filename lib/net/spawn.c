@@ -63,8 +63,10 @@ static void abandon_job(void *arg)
     struct job *job = arg;
 
     if (job->pid > 0) {
-        (void)kill(job->pid, SIGKILL);
-        (void)waitpid(job->pid, NULL, 0);
+        siginfo_t info;
+
+        (void)pidfd_send_signal(job->pidfd, SIGKILL, NULL, 0);
+        (void)waitid(P_PIDFD, (id_t)job->pidfd, &info, WEXITED);
         (void)close(job->pidfd);
     }
     free_job(job);
@@ -220,6 +222,36 @@ static int spawn_with(struct job *job, const posix_spawn_file_actions_t *actions
     return error;
 }
 
+/* Whether it is a child that nobody has reaped: then the number, or what a descriptor stands for,
+ * is its own. */
+static bool is_ours(idtype_t type, id_t id)
+{
+    siginfo_t info;
+
+    return waitid(type, id, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* The child is ours to reap, so its number is its own until then. Unless somebody else reaps
+ * children: then the number may be anybody's already, also by the time that the descriptor is open.
+ * From then on it is known. */
+static int open_child(struct job *job)
+{
+    int result;
+
+    job->pidfd = pidfd_open(job->pid, 0);
+    if (job->pidfd >= 0 && is_ours(P_PIDFD, (id_t)job->pidfd))
+        return 0;
+    result = job->pidfd >= 0 || errno == ESRCH ? -ECHILD : -errno;
+    if (job->pidfd >= 0) {
+        (void)close(job->pidfd);
+    } else if (is_ours(P_PID, (id_t)job->pid)) {
+        (void)kill(job->pid, SIGKILL);
+        (void)waitpid(job->pid, NULL, 0);
+    }
+    job->pid = 0;
+    return result;
+}
+
 static int run_job(void *arg)
 {
     struct job *job = arg;
@@ -236,21 +268,7 @@ static int run_job(void *arg)
         job->pid = 0; /* glibc leaves the number of a child that could not exec */
         return -error;
     }
-
-    /* The child is ours to reap, so that the number is its own until then. Unless somebody else
-     * reaps children: then it is nobody's we know. */
-    job->pidfd = pidfd_open(job->pid, 0);
-    if (job->pidfd < 0 && errno == ESRCH) {
-        job->pid = 0;
-        return -ECHILD;
-    }
-    if (job->pidfd < 0) {
-        error = errno;
-        (void)kill(job->pid, SIGKILL);
-        (void)waitpid(job->pid, NULL, 0);
-        job->pid = 0;
-    }
-    return -error;
+    return open_child(job);
 }
 
 /* ---- For process.c ---- */

@@ -8,7 +8,6 @@
  * might have written to.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "base/log.h"
 #include "core/run.h"
 #include "net/addr.h"
+#include "net/adopt.h"
 #include "net/stream.h"
 
 enum {
@@ -23,7 +23,7 @@ enum {
     CHUNKS_PER_CHUNK = 16,
 };
 
-COIL_STATIC_ASSERT(sizeof(coil_stream) <= 448, "counts in the memory per idle connection");
+COIL_STATIC_ASSERT(sizeof(coil_stream) <= 352, "a promise of the header");
 
 /* ---- Pools ---- */
 
@@ -99,28 +99,9 @@ int coil__stream_make(struct coil__sched *sched, int fd, coil_stream **ret_strea
     return 0;
 }
 
-static int check_socket(int fd)
-{
-    int type;
-    socklen_t size = sizeof type;
-    int flags;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-        return -errno;
-    if (type != SOCK_STREAM)
-        return -EPROTOTYPE;
-    flags = fcntl(fd, F_GETFL);
-    if (flags < 0)
-        return -errno;
-    /* A non-blocking socket would answer the ring with -EAGAIN instead of waiting in the kernel. */
-    if ((flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-        return -errno;
-    return 0;
-}
-
 static int adopt_socket(int fd, coil_stream **ret_stream)
 {
-    const int result = check_socket(fd);
+    const int result = coil__adopt_socket(fd, SOCK_STREAM);
 
     return result < 0 ? result : coil__stream_make(coil__sched(), fd, ret_stream);
 }
@@ -252,6 +233,7 @@ static void linger(coil_stream *stream)
 static void take_places(coil_stream *stream)
 {
     COIL_ASSERT(!stream->is_closing && "closed once, by its owner");
+    COIL_ASSERT(!stream->is_held && "the HTTP server goes on with what it serves");
     stream->is_closing = true;
     evict_guests(stream);
     stream->input.reader = coil__self();
@@ -276,6 +258,8 @@ int coil_close(coil_stream *stream)
     if (!stream)
         return 0;
     take_places(stream);
+    if (stream->loan)
+        stream->loan->stream = NULL; /* a handler may close what it serves, for the result */
     result = send_rest(stream);
     if (result == 0 && stream->linger_bytes > 0 && is_peer_open(stream))
         linger(stream);
@@ -284,6 +268,17 @@ int coil_close(coil_stream *stream)
     stream->ops->release(stream); /* may still look at what nobody has read */
     coil__stream_forget(stream);
     return result;
+}
+
+void coil__loan_end(struct coil__loan *loan, coil_time close_timeout)
+{
+    coil_stream *stream = loan->stream;
+    coil_scope scope;
+
+    loan->stream = NULL;
+    coil_scope_enter(&scope, close_timeout);
+    (void)coil_close(stream);
+    (void)coil_scope_leave(&scope);
 }
 
 void coil__stream_detach(coil_stream *stream)

@@ -54,8 +54,10 @@ enum {
     COIL__INPUT_DRAINED = 2, /* by a graceful stop; the peer may still send */
 };
 
-struct coil__server;
+struct coil__away;
 struct coil__fds;
+struct coil__loan;
+struct coil__server;
 
 struct coil__stream_ops {
     const char *name;
@@ -134,7 +136,7 @@ struct coil_stream {
     bool is_aborted;         /* what the transport has under way is being given up */
     bool is_idle;            /* between two messages (coil_stream_idle) */
     bool is_draining;        /* idle reads end (graceful stop) */
-    bool is_lent;            /* to a handler: whoever called that closes it */
+    bool is_held;            /* by the HTTP server, which goes on with it: stays open, and here */
 
     /* socket.c */
     bool is_starved;  /* shared buffers ran out: the next receive is a private one */
@@ -158,7 +160,15 @@ struct coil_stream {
 
     size_t linger_bytes;
     coil_time linger_timeout;
-    struct coil__server *server; /* serve.c: whose connection it is */
+    struct coil__loan *loan; /* by whom it is lent to a handler; NULL: it is the program's own */
+};
+
+/* Of whoever has lent a stream to a handler and closes it when that has returned (serve.c, move.c).
+ * In the frame of the fiber that called the handler. */
+struct coil__loan {
+    coil_stream *stream;         /* NULL when it has been moved away, or closing has begun */
+    struct coil__server *server; /* of this core, whose connection it is; or NULL */
+    struct coil__away *away;     /* of another core's server (net/away.h); or NULL */
 };
 
 /* The fiber that calls. */
@@ -195,6 +205,10 @@ struct coil__net *coil__net_of(struct coil__sched *sched);
  * stream, whatever it holds. */
 void coil__stream_detach(coil_stream *stream);
 void coil__stream_forget(coil_stream *stream);
+
+/* Closes what was lent, when its handler has returned, unless it has been moved away. The close may
+ * have to wait for a slow peer: no longer than for `close_timeout`, and a stop still cancels it. */
+void coil__loan_end(struct coil__loan *loan, coil_time close_timeout);
 
 /* Ends idle reads from now on (graceful stop). */
 void coil__stream_drain(coil_stream *stream);

@@ -9,12 +9,15 @@
 #include "net/udp.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/options.h"
+#include "net/adopt.h"
 #include "net/resolve.h"
+
+COIL_STATIC_ASSERT(sizeof(coil_udp) <= 328, "a promise of the header");
+COIL_STATIC_ASSERT(sizeof(coil_datagram) == 168, "a promise of the header");
 
 /* ---- Guests and turns ---- */
 
@@ -111,6 +114,7 @@ static int make(int fd, int family, coil_udp **ret_udp)
     coil__waitq_init(&udp->receiving.waiters);
     coil__waitq_init(&udp->sending.waiters);
     coil__udp_order_init(udp);
+    udp->sched->opened[COIL__OPENED_UDP]++;
     *ret_udp = udp;
     return 0;
 }
@@ -256,33 +260,14 @@ int coil_udp_connect(const char *address, const char *local, const coil_udp_opti
     return result < 0 ? result : open_to(&peer, local, &chosen, ret_udp);
 }
 
-static int check_socket(int fd, int *ret_family)
-{
-    int type;
-    socklen_t size = sizeof type;
-    int flags;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-        return -errno;
-    if (type != SOCK_DGRAM)
-        return -EPROTOTYPE;
-    size = sizeof *ret_family;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ret_family, &size) < 0)
-        return -errno;
-    flags = fcntl(fd, F_GETFL);
-    if (flags < 0)
-        return -errno;
-    /* A non-blocking socket would answer the ring with -EAGAIN instead of waiting in the kernel. */
-    if ((flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-        return -errno;
-    return 0;
-}
-
 int coil_udp_adopt(int fd, coil_udp **ret_udp)
 {
     int family = AF_UNSPEC;
-    int result = check_socket(fd, &family);
+    socklen_t size = sizeof family;
+    int result = coil__adopt_socket(fd, SOCK_DGRAM);
 
+    if (result == 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0)
+        result = -errno;
     if (result == 0)
         result = make(fd, family, ret_udp);
     if (result < 0 && result != -EBADF)
@@ -322,6 +307,7 @@ void coil_udp_close(coil_udp *udp)
     if (path && !udp->keep_unix)
         (void)unlink(path);
     (void)close(udp->fd); /* the descriptor is gone whatever close(2) says */
+    udp->sched->opened[COIL__OPENED_UDP]--;
     coil__free(udp);
 }
 

@@ -59,6 +59,7 @@ static void finish(coil_datagram *item, const struct msghdr *message, size_t len
 {
     item->length = length;
     item->address.length = message->msg_namelen;
+    item->has_lost_fds = message->msg_flags & MSG_CTRUNC;
     coil__addr_unmap(&item->address);
 }
 
@@ -182,6 +183,7 @@ static size_t take_delivered(coil_udp *udp, coil_datagram *items, size_t count)
             memcpy(item->data, lease->data + lease->start, there < item->size ? there : item->size);
         memcpy(&item->address.storage, head->address, sizeof head->address);
         item->length = head->length;
+        item->has_lost_fds = false;
         item->address.length = head->address_length;
         coil__addr_unmap(&item->address);
         drop_lease(udp, lease);

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "net/udp.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_credentials) == 12, "a promise of the header");
+
 enum {
     WANT_MAX = 1024, /* untaken descriptors of one stream, of the process's own limit */
     TYPE_PIDFD = 4,  /* SCM_PIDFD, newer than the C library's headers */
@@ -85,6 +87,7 @@ struct msghdr *coil__fds_message(struct coil__fds *fds, const struct coil__lease
 
 static void tell_of_drop(struct coil__fds *fds)
 {
+    fds->is_lost = true;
     if (fds->is_drop_told)
         return;
     fds->is_drop_told = true;
@@ -158,9 +161,20 @@ int coil_take_fds(coil_stream *stream, int *ret_fds, size_t max)
             (void)close(fds->entries[due].fd);
         due++;
     }
+    if (due > taken)
+        fds->is_lost = true;
     fds->count -= due;
     memmove(fds->entries, fds->entries + due, fds->count * sizeof *fds->entries);
     return (int)taken;
+}
+
+bool coil_stream_fds_lost(coil_stream *stream)
+{
+    const bool is_lost = stream->fds && stream->fds->is_lost;
+
+    if (is_lost)
+        stream->fds->is_lost = false;
+    return is_lost;
 }
 
 ssize_t coil_recv_fds(coil_stream *stream, void *data, size_t size, int *ret_fds, size_t max,
@@ -231,16 +245,19 @@ struct wanted {
     int *fds;
     size_t max;
     size_t count;
+    bool is_lost;
 };
 
 static void give(int fd, void *arg)
 {
     struct wanted *wanted = arg;
 
-    if (wanted->count < wanted->max)
+    if (wanted->count < wanted->max) {
         wanted->fds[wanted->count++] = fd;
-    else
-        (void)close(fd);
+        return;
+    }
+    (void)close(fd);
+    wanted->is_lost = true;
 }
 
 int coil_udp_recv_fds(coil_udp *udp, coil_datagram *item, int *ret_fds, size_t max)
@@ -267,5 +284,6 @@ int coil_udp_recv_fds(coil_udp *udp, coil_datagram *item, int *ret_fds, size_t m
     item->address.length = message.msg_namelen;
     wanted.fds = ret_fds;
     for_each_fd(&message, give, &wanted);
+    item->has_lost_fds = wanted.is_lost || message.msg_flags & MSG_CTRUNC;
     return (int)wanted.count;
 }

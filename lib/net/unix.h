@@ -35,6 +35,7 @@ struct coil__fds {
     struct iovec piece;
     union coil__fds_control control;
     bool is_drop_told;
+    bool is_lost; /* some have been closed, and nobody has asked since */
     size_t max;
     size_t count;
     struct coil__fds_entry entries[]; /* oldest first */

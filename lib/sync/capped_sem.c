@@ -19,6 +19,7 @@ COIL_STATIC_ASSERT(sizeof(coil_capped_sem) == 40, "a promise of the header");
 void coil_capped_sem_init(coil_capped_sem *sem, unsigned permits, unsigned limit)
 {
     COIL_ASSERT(permits <= limit && "a limit from the beginning");
+    COIL_ASSERT(limit <= COIL_CAPPED_SEM_MAX && "a balance is an int");
     sem->permits = permits;
     sem->limit = limit;
     coil__waitq_init(&sem->acquirers);

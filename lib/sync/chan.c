@@ -20,6 +20,8 @@
 #include "base/alloc.h"
 #include "base/options.h"
 
+COIL_STATIC_ASSERT(sizeof(coil_chan) <= 176, "a promise of the header");
+
 enum {
     UNBOUNDED_SLOTS = 16, /* the first ones, in the block of the channel itself */
     SLOT_ALIGNMENT = 16,

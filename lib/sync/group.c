@@ -32,6 +32,8 @@ struct member {
     struct coil_fiber *fiber; /* borrowed: the record is gone before its fiber */
 };
 
+COIL_STATIC_ASSERT(sizeof(struct member) <= 48, "a promise of the header");
+
 void coil_group_enter(coil_group *group, unsigned flags)
 {
     COIL_ASSERT((flags & ~(unsigned)COIL_GROUP_COLLECT) == 0 && "flags are 0 or a public one");

@@ -10,6 +10,9 @@
  * The record is made before the feeder's callback is asked for an item, so that no item is ever in
  * hand without a place to put it: when memory runs out, the input ends with -ENOMEM instead.
  *
+ * Workers and feeder are known by their entry and its argument, without a mark on the fiber, as the
+ * members of a pool.
+ *
  * Closing cancels and then waits for `fiber_count` to fall to 0, uninterrupted; what is in the list
  * then belongs to nobody else and is freed.
  *
@@ -51,6 +54,8 @@ struct coil_imap {
     bool is_closing;
 };
 
+COIL_STATIC_ASSERT(sizeof(coil_imap) <= 208, "a promise of the header");
+
 struct element {
     struct coil__list link;
     coil_imap *imap;
@@ -59,6 +64,8 @@ struct element {
     int result;
     bool is_done;
 };
+
+COIL_STATIC_ASSERT(sizeof(struct element) <= 48, "a promise of the header");
 
 /* What the consumer takes next, be it done or not, or NULL. */
 static struct element *front_of(const coil_imap *imap)
@@ -100,6 +107,7 @@ static void mark_done(struct element *element, int result)
 static void fiber_ends(coil_imap *imap)
 {
     COIL_ASSERT(imap->fiber_count > 0);
+    coil__self()->entry = NULL; /* what it calls from now on, it calls as a stranger */
     tell_consumer(imap);
     if (--imap->fiber_count == 0)
         coil__waitq_wake_all(&imap->closer, 0);
@@ -171,6 +179,14 @@ static int feeder_main(void *arg)
     return 0;
 }
 
+/* Whether the fiber is a worker or the feeder of the imap. */
+static bool is_member(const coil_imap *imap, const struct coil__tcb *tcb)
+{
+    if (tcb->entry == worker_main)
+        return ((const struct element *)tcb->arg)->imap == imap;
+    return tcb->entry == feeder_main && tcb->arg == imap;
+}
+
 /* ---- Public ---- */
 
 static int start(struct coil_imap spec, coil_imap **ret_imap)
@@ -198,6 +214,7 @@ static int start(struct coil_imap spec, coil_imap **ret_imap)
         coil__free(imap);
         return result;
     }
+    coil_fiber_name_set(imap->feeder, "imap feeder");
     coil_fiber_unref(imap->feeder);
     *ret_imap = imap;
     return 0;
@@ -274,6 +291,8 @@ int coil_imap_next(coil_imap *imap, void **ret_item, int *ret_result)
 
     if (result < 0)
         return result;
+    if (is_member(imap, coil__self()))
+        return -EDEADLK;
     if (imap->is_awaited)
         return -EBUSY;
     imap->is_awaited = true;

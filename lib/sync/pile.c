@@ -42,6 +42,8 @@ struct coil_pile {
     bool is_closing;
 };
 
+COIL_STATIC_ASSERT(sizeof(coil_pile) <= 144, "a promise of the header");
+
 struct call {
     struct coil__list link;
     coil_pile *pile;
@@ -51,6 +53,8 @@ struct call {
     int result;
     bool is_done;
 };
+
+COIL_STATIC_ASSERT(sizeof(struct call) <= 88, "a promise of the header");
 
 int coil_pile_new(coil_pool *pool, size_t limit, void (*item_free)(void *item),
                   coil_pile **ret_pile)

@@ -38,6 +38,8 @@ struct coil_pool {
     bool is_closing;
 };
 
+COIL_STATIC_ASSERT(sizeof(coil_pool) <= 112, "a promise of the header");
+
 struct task {
     struct coil__list link; /* in the pool's tasks */
     coil_pool *pool;
@@ -46,6 +48,8 @@ struct task {
     coil_fiber *fiber;        /* borrowed: the task is gone before its fiber */
     struct coil__tcb *lender; /* parked until this task ends; NULL when the slot is its own */
 };
+
+COIL_STATIC_ASSERT(sizeof(struct task) <= 56, "a promise of the header");
 
 int coil_pool_new(size_t size, coil_pool **ret_pool)
 {

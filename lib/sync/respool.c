@@ -11,6 +11,12 @@
  * starts a fiber for it, the reaper, which exists only meanwhile. A resource leaves both lists
  * before it is unmade or looked at, since those calls may park, and loops begin again at the head.
  *
+ * Unmaking takes a place, too, or a slow `destroy` would let a key have more than `max`: whoever
+ * uses a resource has one; for an idle one a place is taken beside those in use, which its own end
+ * leaves room for. That room is not there while a waiter has been given a place for it and has not
+ * run (`arriving`), so idle resources that arriving waiters will take are left to these; only
+ * clearing has to unmake them, and may then for a moment have one too many.
+ *
  * Clearing counts. A resource remembers the count at the time it was asked for; one that is older
  * than its key's or the pool's last clearing is unmade when it comes back.
  *
@@ -48,6 +54,8 @@ struct key {
     char text[];
 };
 
+COIL_STATIC_ASSERT(sizeof(struct key) <= 88, "a promise of the header");
+
 struct coil_resource {
     struct coil__list key_link; /* in key->idle */
     struct coil__list link;     /* in pool->idle */
@@ -59,6 +67,8 @@ struct coil_resource {
     uint64_t clear_count; /* of the pool, when it was asked for */
     bool is_reused;
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_resource) <= 88, "a promise of the header");
 
 struct coil_respool {
     coil_respool_options options; /* with the defaults filled in */
@@ -73,6 +83,9 @@ struct coil_respool {
     struct coil__waitq reaped; /* wait for the end of the reaper */
     bool is_reaping;
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_respool) <= 1240, "a promise of the header");
+COIL_STATIC_ASSERT(sizeof(coil_respool_counts) == 24, "a promise of the header");
 
 static void expiry_due(struct coil__timer *timer);
 
@@ -341,13 +354,27 @@ int coil__respool_get_fresh(coil_respool *pool, const char *key, coil_resource *
 
 /* ---- Idle resources, and their end ---- */
 
+/* Takes a place for it meanwhile. */
+static void unmake_idle(coil_resource *resource)
+{
+    coil_respool *pool = resource->pool;
+    struct key *key = resource->key;
+
+    key->users++;
+    key->used++;
+    take_out(resource);
+    unmake(resource);
+    give_place(pool, key);
+}
+
 /* The longest idle one that a timeout may unmake, or NULL. */
 static coil_resource *first_to_expire(const coil_respool *pool)
 {
     for (struct coil__list *link = pool->idle.next; link != &pool->idle; link = link->next) {
         coil_resource *resource = container_of(link, coil_resource, link);
+        const struct key *key = resource->key;
 
-        if (resource->key->idle_count > pool->options.min)
+        if (key->idle_count > pool->options.min && key->idle_count > key->arriving)
             return resource;
     }
     return NULL;
@@ -373,16 +400,15 @@ static void unmake_expired(coil_respool *pool)
 {
     coil_resource *next;
 
-    while ((next = first_to_expire(pool)) != NULL && time_left(next) <= 0) {
-        take_out(next);
-        unmake(next);
-    }
+    while ((next = first_to_expire(pool)) != NULL && time_left(next) <= 0)
+        unmake_idle(next);
 }
 
 static int reap(void *arg)
 {
     coil_respool *pool = arg;
 
+    coil_fiber_name_set(coil_self(), "pool reaper");
     unmake_expired(pool);
     pool->is_reaping = false;
     watch_idle(pool);
@@ -445,10 +471,8 @@ void coil_respool_put(coil_resource *resource)
     keep(resource);
     give_place(pool, key);
     watch_idle(pool);
-    while (pool->idle_count > pool->options.idle_max && (surplus = first_to_spare(pool)) != NULL) {
-        take_out(surplus);
-        unmake(surplus);
-    }
+    while (pool->idle_count > pool->options.idle_max && (surplus = first_to_spare(pool)) != NULL)
+        unmake_idle(surplus);
 }
 
 void coil_respool_drop(coil_resource *resource)
@@ -486,10 +510,8 @@ void coil_respool_clear(coil_respool *pool, const char *key)
     } else {
         pool->cleared = pool->clear_count;
     }
-    while ((resource = first_cleared(pool, found)) != NULL) {
-        take_out(resource);
-        unmake(resource);
-    }
+    while ((resource = first_cleared(pool, found)) != NULL)
+        unmake_idle(resource);
     if (found)
         key_unref(found);
 }

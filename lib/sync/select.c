@@ -121,13 +121,17 @@ static void wake_sleepers(struct coil__timer *timer)
     arm(wait);
 }
 
-/* A time runs on from one coil_wait_x() to the next: it keeps its deadline. A select forgets it. */
-static void queue_sleeper(struct wait *wait, size_t index)
+/* A time runs on from one coil_wait_x() to the next: it keeps its deadline. A select forgets it.
+ * All that begin in one call begin at the same moment, or two that are close would change places
+ * when the thread is preempted between them. */
+static void queue_sleeper(struct wait *wait, size_t index, int64_t *now)
 {
     coil_case *it = &wait->cases[index];
 
+    if (it->with.deadline == 0 && *now == 0)
+        *now = coil__clock_now();
     if (it->with.deadline == 0)
-        it->with.deadline = coil__clock_deadline(it->on.duration);
+        it->with.deadline = coil__clock_after(*now, it->on.duration);
     coil__choice_queue(&wait->choice, index, &wait->sleepers, it, NULL);
 }
 
@@ -157,6 +161,7 @@ static void collect(struct wait *wait)
 static int park(struct wait *wait, struct coil__waiter *waiters)
 {
     bool has_times = false;
+    int64_t now = 0;
     int result;
 
     coil__choice_init(&wait->choice, waiters, wait->count, wait->needed - wait->done_count);
@@ -166,7 +171,7 @@ static int park(struct wait *wait, struct coil__waiter *waiters)
         coil_case *it = &wait->cases[i];
 
         if (it->kind == COIL__CASE_AFTER) {
-            queue_sleeper(wait, i);
+            queue_sleeper(wait, i, &now);
             has_times = true;
         } else if (coil__case_is_live(it)) {
             coil__case_queue(it, &wait->choice, i);

@@ -2,14 +2,14 @@
 /* Counting semaphore between threads (coil/xsem.h): sync/sem.c under a lock, with the waits of
  * sync/xwait.h.
  *
- * Invariant: there are permits, or there are waiters, or neither; never both.
+ * Invariants: there are permits, or there are waiters, or neither; never both. permits is at most
+ * COIL_XSEM_MAX.
  */
 #include <coil/xsem.h>
 
 #include <errno.h>
 
 #include "base/alloc.h"
-#include "core/sched.h"
 #include "sync/xwait.h"
 
 struct coil_xsem {
@@ -18,13 +18,16 @@ struct coil_xsem {
     unsigned permits;
 };
 
+COIL_STATIC_ASSERT(sizeof(coil_xsem) <= 192, "a promise of the header");
+
 int coil_xsem_new(unsigned permits, coil_xsem **ret_sem)
 {
     coil_xsem *sem = coil__alloc(sizeof *sem);
 
+    COIL_ASSERT(permits <= COIL_XSEM_MAX && "a balance is an int");
     if (!sem)
         return -ENOMEM;
-    coil__xshared_init(&sem->shared);
+    coil__xshared_init(&sem->shared, NULL);
     coil__list_init(&sem->waiters);
     sem->permits = permits;
     *ret_sem = sem;
@@ -40,6 +43,7 @@ void coil_xsem_free(coil_xsem *sem)
     coil__list_init(&woken);
     coil__xshared_lock(&sem->shared);
     coil__xwait_hand_all(&sem->waiters, -EBADF, &woken);
+    coil__xshared_unlock(&sem->shared);
     coil__xshared_leave(&sem->shared);
     coil__xwait_wake(&woken);
 }
@@ -70,20 +74,24 @@ int coil_xsem_try_acquire(coil_xsem *sem)
     return is_taken ? 0 : -EAGAIN;
 }
 
-void coil_xsem_release(coil_xsem *sem)
+int coil_xsem_release(coil_xsem *sem)
 {
     struct coil__xwaiter *waiter;
     struct coil__list woken;
+    bool is_full = false;
 
     coil__list_init(&woken);
     coil__xshared_lock(&sem->shared);
     waiter = coil__xwait_first(&sem->waiters);
     if (waiter)
         coil__xwait_hand(waiter, 0, &woken);
+    else if (COIL_UNLIKELY(sem->permits >= COIL_XSEM_MAX))
+        is_full = true;
     else
         sem->permits++;
     coil__xshared_unlock(&sem->shared);
     coil__xwait_wake(&woken);
+    return is_full ? -EOVERFLOW : 0;
 }
 
 int coil_xsem_balance(coil_xsem *sem)

@@ -6,7 +6,39 @@
 #include <semaphore.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "core/remote.h"
+
+enum {
+    PASSES_MAX = 15, /* so that looks fit again soon where answers have become fast */
+
+    /* Of the loop's budget, what a moment is worth: as much inline work is done in it. A stream
+     * whose items all come while their receiver looks never parks it, and calls alone, at a step
+     * each, would keep I/O and timers waiting for 250 moments. */
+    MOMENT_STEPS = 32,
+};
+
+/* How long a waiter looks: what an answer takes of a core that is awake, and of one that has just
+ * been rung (a wake takes 20 us on a virtual machine). */
+static const coil_time look_awake = COIL_US(2);
+static const coil_time look_rung = COIL_US(30);
+
+/* Some tens of items can come in it. */
+static const coil_time moment = 1500;
+
+/* Of this thread: whether it has rung a sleeper since it last looked, and how long looks for the
+ * answer have fared. Each that fails in a row doubles the number of those that are passed over. */
+static _Thread_local struct {
+    bool has_rung;
+    unsigned passes;
+    unsigned passes_left;
+} answers;
+
+enum state {
+    ASLEEP, /* or about to be */
+    LOOKING,
+    HANDED,
+};
 
 struct coil__xwaiter {
     struct coil__list link;
@@ -17,25 +49,92 @@ struct coil__xwaiter {
     void *item;
     int result;
     bool is_handed;
+    _Atomic(enum state) state; /* what the ringer has to know */
 };
 
-void coil__xshared_init(struct coil__xshared *shared)
+void coil__xshared_init(struct coil__xshared *shared, pthread_mutex_t *second_lock)
 {
     (void)pthread_mutex_init(&shared->lock, NULL);
-    shared->user_count = 1;
+    if (second_lock)
+        (void)pthread_mutex_init(second_lock, NULL);
+    shared->second_lock = second_lock;
+    atomic_init(&shared->user_count, 1);
 }
 
 void coil__xshared_leave(struct coil__xshared *shared)
 {
-    bool is_last;
+    const unsigned before = atomic_fetch_sub_explicit(&shared->user_count, 1, memory_order_acq_rel);
 
-    COIL_ASSERT(shared->user_count > 0);
-    is_last = --shared->user_count == 0;
-    coil__xshared_unlock(shared);
-    if (!is_last)
+    COIL_ASSERT(before > 0);
+    if (before > 1)
         return;
+    if (shared->second_lock)
+        (void)pthread_mutex_destroy(shared->second_lock);
     (void)pthread_mutex_destroy(&shared->lock);
     coil__free(shared);
+}
+
+/* ---- Looking ---- */
+
+bool coil__xwait_pass(void)
+{
+    struct coil__sched *sched = coil__sched_this;
+    int64_t end;
+
+    if (sched) {
+        if (!coil__list_is_empty(&sched->ready) || coil__remote_has_posts(sched->remote))
+            return false;
+        sched->budget -= MOMENT_STEPS;
+    }
+    end = coil__clock_now() + moment;
+    while (coil__clock_now() < end)
+        ;
+    return true;
+}
+
+static bool is_handed(struct coil__xwaiter *waiter)
+{
+    return atomic_load_explicit(&waiter->state, memory_order_acquire) == HANDED;
+}
+
+static bool expects_answer(void)
+{
+    const bool has_rung = answers.has_rung;
+
+    answers.has_rung = false;
+    if (!has_rung || answers.passes_left == 0)
+        return has_rung;
+    answers.passes_left--;
+    return false;
+}
+
+static void was_answered(bool is_answered)
+{
+    if (is_answered)
+        answers.passes = 0;
+    else if (answers.passes < PASSES_MAX)
+        answers.passes = answers.passes * 2 + 1;
+    answers.passes_left = answers.passes;
+}
+
+/* Returns whether it has been handed something; if not, it is asleep from now on. */
+static bool look(struct coil__xwaiter *waiter)
+{
+    const bool is_long = expects_answer();
+    const int64_t end = coil__clock_now() + (is_long ? look_rung : look_awake);
+    enum state looking = LOOKING;
+
+    while (!is_handed(waiter) && coil__clock_now() < end) {
+        if (!waiter->tcb)
+            continue;
+        if (waiter->tcb->interrupts)
+            break;
+        coil__yield(waiter->tcb);
+    }
+    (void)atomic_compare_exchange_strong(&waiter->state, &looking, ASLEEP);
+    if (is_long)
+        was_answered(looking == HANDED);
+    return looking == HANDED;
 }
 
 /* ---- Waiting ---- */
@@ -48,14 +147,14 @@ int coil__xwait_checkpoint(void)
 static void leave(struct coil__tcb *tcb)
 {
     struct coil__xwaiter *waiter = tcb->wait_object;
-    bool is_handed;
+    bool is_too_late;
 
     coil__xshared_lock(waiter->shared);
-    is_handed = waiter->is_handed;
-    if (!is_handed)
+    is_too_late = waiter->is_handed;
+    if (!is_too_late)
         coil__list_remove(&waiter->link);
     coil__xshared_unlock(waiter->shared);
-    if (!is_handed)
+    if (!is_too_late)
         coil__wake_interrupted(tcb);
 }
 
@@ -75,7 +174,6 @@ static int wait_as_thread(struct coil__xwaiter *waiter)
 {
     while (sem_wait(&waiter->ring) < 0)
         COIL_ASSERT(errno == EINTR);
-    (void)sem_destroy(&waiter->ring);
     return waiter->result;
 }
 
@@ -86,18 +184,23 @@ int coil__xwait(struct coil__xshared *shared, struct coil__list *queue, void *it
         .shared = shared,
         .tcb = coil__sched_this ? coil__self() : NULL,
         .item = item,
+        .state = LOOKING,
     };
     int result;
 
     if (!waiter.tcb)
         (void)sem_init(&waiter.ring, 0, 0);
     coil__list_push_back(queue, &waiter.link);
-    shared->user_count++;
+    coil__xshared_join(shared);
     coil__xshared_unlock(shared);
 
-    result = waiter.tcb ? wait_as_fiber(&waiter, name) : wait_as_thread(&waiter);
+    if (look(&waiter))
+        result = waiter.result;
+    else
+        result = waiter.tcb ? wait_as_fiber(&waiter, name) : wait_as_thread(&waiter);
 
-    coil__xshared_lock(shared);
+    if (!waiter.tcb)
+        (void)sem_destroy(&waiter.ring);
     coil__xshared_leave(shared);
     return result;
 }
@@ -142,11 +245,15 @@ static void ring_arrived(struct coil__post *post)
 
 static void ring(struct coil__xwaiter *waiter)
 {
+    if (atomic_exchange(&waiter->state, HANDED) == LOOKING)
+        return; /* and it may be gone */
     if (!waiter->tcb) {
+        answers.has_rung = true;
         (void)sem_post(&waiter->ring);
     } else if (waiter->tcb->sched == coil__sched_this) {
         coil__wake(waiter->tcb, waiter->result);
     } else {
+        answers.has_rung = true;
         waiter->post.run = ring_arrived;
         (void)coil__remote_post(waiter->tcb->sched->remote, &waiter->post);
     }
@@ -162,11 +269,10 @@ void coil__xwait_wake(struct coil__list *woken)
 
 unsigned coil__xwait_count(struct coil__xshared *shared, const struct coil__list *queue)
 {
-    unsigned count = 0;
+    unsigned count;
 
     coil__xshared_lock(shared);
-    for (const struct coil__list *link = queue->next; link != queue; link = link->next)
-        count++;
+    count = (unsigned)coil__list_count(queue);
     coil__xshared_unlock(shared);
     return count;
 }

@@ -20,6 +20,7 @@
 #include <coil/stats.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "core/describe.h"
 #include "core/dump.h"
@@ -37,10 +38,13 @@ enum {
 static const coil_time idle_default = COIL_SECONDS(600);
 
 struct coil_backdoor {
-    coil_listener *listener;
+    coil_listener *listener; /* of the fiber that serves it */
     coil_fiber *fiber;
+    bool is_closing; /* by the program */
     coil_backdoor_options options;
 };
+
+COIL_STATIC_ASSERT(sizeof(coil_backdoor) <= 72, "a promise of the header");
 
 /* ---- Answers ---- */
 
@@ -119,7 +123,7 @@ static void add_address(struct coil__text *answer, const char *before, int fd,
         coil_address_format(&address, text, sizeof text) < 0)
         return;
     coil__text_add(answer, before);
-    coil__text_add(answer, text);
+    coil__text_add_plain(answer, text, sizeof text); /* peers choose theirs */
 }
 
 static int ask_own(int fd, struct sockaddr *address, socklen_t *length)
@@ -166,22 +170,20 @@ static int run_fds(struct coil__text *answer, uint64_t id, const coil_backdoor *
 
 static int run_timers(struct coil__text *answer, uint64_t id, const coil_backdoor *backdoor)
 {
-    const struct coil__heap *heap = &coil__sched()->timers.heap;
+    struct coil__timers *timers = &coil__sched()->timers;
     const int64_t now = coil__clock_now();
-    struct coil__heap_node *node = coil__heap_first(heap);
+    struct coil__timer *nearest[TIMERS_SHOWN];
+    const size_t count = coil__timers_nearest(timers, nearest, TIMERS_SHOWN);
 
     (void)id;
     (void)backdoor;
-    add_line(answer, "armed", coil__heap_count(heap));
-    for (int i = 0; node && i < TIMERS_SHOWN; i++) {
-        const struct coil__timer *timer = container_of(node, struct coil__timer, node);
-
+    add_line(answer, "armed", timers->count);
+    for (size_t i = 0; i < count; i++) {
         coil__text_add(answer, "in ");
-        coil__text_add_time(answer, node->key - now);
+        coil__text_add_time(answer, nearest[i]->node.key - now);
         coil__text_add(answer, " ");
-        coil__describe_code(answer, (const char *)(uintptr_t)timer->fire + 1);
+        coil__describe_function(answer, (uintptr_t)nearest[i]->fire);
         coil__text_add(answer, "\n");
-        node = coil__heap_next(node);
     }
     return 0;
 }
@@ -226,20 +228,17 @@ static int run_stats(struct coil__text *answer, uint64_t id, const coil_backdoor
 
 static int run_kill(struct coil__text *answer, uint64_t id, const coil_backdoor *backdoor)
 {
-    struct coil__sched *sched = coil__sched();
-    struct coil__list *link;
+    struct coil_fiber *fiber = coil__fiber_find(coil__sched(), id);
 
     (void)answer;
-    (void)backdoor;
-    for (link = sched->registry.next; link != &sched->registry; link = link->next) {
-        struct coil_fiber *fiber = container_of(link, struct coil_fiber, registry);
-
-        if (fiber->id != id)
-            continue;
-        coil_cancel(fiber);
-        return 0;
-    }
-    return -ENOENT;
+    if (!fiber)
+        return -ENOENT;
+    if (fiber == coil_self())
+        return -ESHUTDOWN; /* as "quit": a cancelled fiber could not send the answer */
+    if (fiber == backdoor->fiber)
+        return -EPERM; /* the last tool of all is not lost by a slip */
+    coil_cancel(fiber);
+    return 0;
 }
 
 static int run_drain(struct coil__text *answer, uint64_t id, const coil_backdoor *backdoor)
@@ -379,9 +378,14 @@ static int serve(void *arg)
 {
     coil_backdoor *backdoor = arg;
     coil_serve_options options = COIL_SERVE_OPTIONS_INIT;
+    int result;
 
     options.concurrency = backdoor->options.clients_max;
-    return coil_serve(backdoor->listener, serve_client, backdoor, &options);
+    result = coil_serve(backdoor->listener, serve_client, backdoor, &options);
+    coil_listener_close(backdoor->listener); /* who connects would wait in vain */
+    if (!backdoor->is_closing && !coil__sched()->is_ending)
+        coil__log(COIL_LOG_WARNING, "the backdoor has ended: %s", coil_strerror(result));
+    return 0;
 }
 
 static int listen_at(const char *path, const coil_backdoor_options *options,
@@ -390,8 +394,11 @@ static int listen_at(const char *path, const coil_backdoor_options *options,
     coil_listen_options listen_options = COIL_LISTEN_OPTIONS_INIT;
     char address[PATH_SIZE] = "unix:";
     const size_t prefix = strlen(address);
-    const size_t len = strlen(path);
+    size_t len;
 
+    if (strncmp(path, address, prefix) == 0)
+        path += prefix;
+    len = strlen(path);
     if (len == 0 || prefix + len >= sizeof address)
         return len == 0 ? -EINVAL : -ENAMETOOLONG;
     memcpy(address + prefix, path, len + 1);
@@ -439,6 +446,7 @@ int coil_backdoor_open(const char *path, const coil_backdoor_options *options,
         return result;
     }
     coil_fiber_name_set(backdoor->fiber, "backdoor");
+    coil__sched()->opened[COIL__OPENED_BACKDOOR]++;
     *ret_backdoor = backdoor;
     return 0;
 }
@@ -449,11 +457,12 @@ void coil_backdoor_close(coil_backdoor *backdoor)
 
     if (!backdoor)
         return;
+    backdoor->is_closing = true;
     coil_cancel(backdoor->fiber);
     coil_scope_enter_shield(&shield, COIL_NEVER);
     (void)coil_join(backdoor->fiber, NULL);
     (void)coil_scope_leave(&shield);
     coil_fiber_unref(backdoor->fiber);
-    coil_listener_close(backdoor->listener);
+    coil__sched()->opened[COIL__OPENED_BACKDOOR]--;
     coil__free(backdoor);
 }

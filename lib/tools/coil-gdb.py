@@ -24,11 +24,11 @@ import re
 import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
-# Words of a saved context (lib/core/switch_*.S), upwards from where it points; "pc" is where the
-# fiber continues. What follows the context is its stack.
-CONTEXTS = {
-    "i386:x86-64": (["r15", "r14", "r13", "r12", "rbx", "rbp", "pc"], 7),
-    "aarch64": (["x29", "pc"] + [f"x{n}" for n in range(19, 29)], 20),
+# A saved context (lib/core/switch.h) is two words, the frame pointer and where the fiber continues;
+# what follows them is its stack. What gdb calls these registers, and the stack pointer:
+REGISTERS = {
+    "i386:x86-64": ("rbp", "rip", "rsp"),
+    "aarch64": ("x29", "pc", "sp"),
 }
 STATES = {0: "runnable", 1: "running"}
 PARKED = 2
@@ -157,16 +157,14 @@ class FiberUnwinder(Unwinder):
         if here != self.innermost:
             return None
         word = gdb.lookup_type("unsigned long")
-        names, count = CONTEXTS[pending.architecture().name()]
+        frame, resume, stack = REGISTERS[pending.architecture().name()]
         # A frame's identity must lie below that of its caller.
         info = pending.create_unwind_info(
             FrameId(gdb.Value(self.context - 16).cast(word), gdb.Value(here[1]).cast(word)))
         saved = gdb.Value(self.context).cast(word.pointer())
-        for index, name in enumerate(names):
-            info.add_saved_register("rip" if name == "pc" and count == 7 else name,
-                                    gdb.Value(int(saved[index])).cast(word))
-        info.add_saved_register("rsp" if count == 7 else "sp",
-                                gdb.Value(self.context + 8 * count).cast(word))
+        info.add_saved_register(frame, gdb.Value(int(saved[0])).cast(word))
+        info.add_saved_register(resume, gdb.Value(int(saved[1])).cast(word))
+        info.add_saved_register(stack, gdb.Value(self.context + 2 * word.sizeof).cast(word))
         return info
 
 
@@ -174,13 +172,26 @@ UNWINDER = FiberUnwinder()
 register_unwinder(None, UNWINDER, replace=True)
 
 
+def has_frame_between(low, high):
+    """Whether the selected thread is on this stack, or was when a signal handler took over."""
+    frame = gdb.newest_frame()
+    while frame:
+        if low <= int(frame.read_register("sp")) < high:
+            return True
+        while frame and frame.type() != gdb.SIGTRAMP_FRAME:
+            frame = frame.older()
+        frame = frame.older() if frame else None
+    return False
+
+
 def thread_on(sched, tcb):
-    """The thread whose stack pointer is in this fiber's stack, if any."""
+    """The thread that is on this fiber's stack, or in the guard below it, if any."""
+    stacks = sched["stacks"]
     high = int(tcb["stack_top"])
-    low = high - int(sched["stacks"]["usable_size"])
+    low = high - int(stacks["usable_size"]) - int(stacks["guard_size"])
     for thread in gdb.selected_inferior().threads():
         thread.switch()
-        if low <= int(gdb.newest_frame().read_register("sp")) < high:
+        if has_frame_between(low, high):
             return thread
     return None
 
@@ -191,7 +202,8 @@ def backtrace_of(sched, fiber):
         return "ended"
     selected = gdb.selected_thread()
     try:
-        if int(tcb["state"]) == 1:
+        # One that has something done on the loop's stack waits there as if it were parked.
+        if int(tcb["state"]) == 1 and int(sched["current"]):
             if thread_on(sched, tcb) is None:
                 return "running, but no thread is on its stack"
             return gdb.execute("bt", to_string=True).rstrip()

@@ -2,7 +2,7 @@
 /* Numbers of a running scheduler (coil/stats.h).
  *
  * Nothing is counted for the sake of this file on hot paths that was not counted before, but for
- * the peak of fibers: what is a length (timers, runnable fibers) is measured here, by walking.
+ * the peak of fibers and the timers; the number of runnable fibers is measured here, by walking.
  */
 #include <coil/stats.h>
 
@@ -13,14 +13,7 @@
 #include "core/sched.h"
 #include "io/offload.h"
 
-static uint64_t count_list(const struct coil__list *list)
-{
-    uint64_t count = 0;
-
-    for (const struct coil__list *link = list->next; link != list; link = link->next)
-        count++;
-    return count;
-}
+COIL_STATIC_ASSERT(sizeof(coil_stats_info) == 216, "a promise of the header");
 
 static void add_engine(coil_stats_info *stats, const struct coil__engine_stats *engine)
 {
@@ -63,17 +56,18 @@ int coil_stats(coil_stats_info *ret_stats)
         return -ESRCH;
     stats.fibers = sched->fiber_count;
     stats.fibers_peak = sched->fiber_peak;
-    stats.ready = count_list(&sched->ready);
+    stats.ready = coil__list_count(&sched->ready);
     stats.spawns = sched->spawn_count;
     stats.switches = sched->switch_count;
     stats.turns = sched->turn_count;
-    stats.timers = coil__heap_count(&sched->timers.heap);
+    stats.timers = sched->timers.count;
     stats.posts = sched->remote->post_count;
     add_engine(&stats, &sched->engine->stats);
     coil__offload_measure(sched, &offload);
     stats.offload_threads = offload.threads;
     stats.offload_running = offload.running;
     stats.offload_queued = offload.queued;
+    coil__fiber_reap(sched); /* or the stack of the last fiber that ended would count as in use */
     add_stacks(&stats, &sched->stacks);
 
     memset(ret_stats, 0, given);

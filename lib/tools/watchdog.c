@@ -4,6 +4,7 @@
  * A slice is what a fiber runs between two switches, and switch_count is its number. The watching
  * thread looks at that number and at whether a fiber runs at all, both of which the loop stores
  * atomically: the same slice at two looks is one that has lasted from the first to the second.
+ * Looks are counted besides the time, which also passes while the process is stopped.
  *
  * Who it is and where, only the watched thread can tell without a race: it is asked by a signal,
  * and its handler fills the snapshot. The semaphore orders the two threads: the snapshot is the
@@ -18,6 +19,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
@@ -27,15 +29,16 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "core/describe.h"
+#include "core/handler.h"
 #include "core/run.h"
-#include "core/signal_stack.h"
+#include "core/team.h"
+
+COIL_STATIC_ASSERT(sizeof(coil_watchdog_report) == 56, "a promise of the header");
 
 enum {
     FRAMES_MAX = 64,
     FRAMES_LOGGED = 24,
     LOOKS_PER_LIMIT = 4,
-    SIGNALS_END = 65, /* one past the highest signal number of Linux */
-    LINE_SIZE = 400,  /* what the log takes */
 };
 
 static const coil_time limit_default = COIL_MS(100);
@@ -66,7 +69,8 @@ struct watchdog {
 
     /* The watcher's own. */
     uint64_t slice;
-    int64_t since; /* when it first saw the slice */
+    int64_t since;  /* when it first saw the slice */
+    unsigned looks; /* how often it has seen it again */
     bool is_reported;
 };
 
@@ -130,18 +134,21 @@ static void on_signal(int number)
 }
 
 static pthread_mutex_t handlers_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned handler_users[SIGNALS_END];
-static struct sigaction previous[SIGNALS_END];
+static unsigned handler_users[COIL__SIGNALS_END];
+static struct coil__handler handlers[COIL__SIGNALS_END];
+
+static const struct sigaction action = {
+    .sa_handler = on_signal,
+    .sa_flags = SA_RESTART | SA_ONSTACK,
+};
 
 static int install_handler(int number)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
     int result = 0;
 
-    (void)sigemptyset(&action.sa_mask);
     (void)pthread_mutex_lock(&handlers_lock);
-    if (handler_users[number] == 0 && sigaction(number, &action, &previous[number]) < 0)
-        result = -errno;
+    if (handler_users[number] == 0)
+        result = coil__handler_install(number, &action, &handlers[number]);
     if (result == 0)
         handler_users[number]++;
     (void)pthread_mutex_unlock(&handlers_lock);
@@ -152,7 +159,7 @@ static void remove_handler(int number)
 {
     (void)pthread_mutex_lock(&handlers_lock);
     if (--handler_users[number] == 0)
-        (void)sigaction(number, &previous[number], NULL);
+        coil__handler_remove(number, &action, &handlers[number]);
     (void)pthread_mutex_unlock(&handlers_lock);
 }
 
@@ -160,7 +167,7 @@ static void remove_handler(int number)
 
 static void log_report(const coil_watchdog_report *report)
 {
-    char line[LINE_SIZE];
+    char line[COIL__LOG_LINE_SIZE];
     struct coil__text text;
 
     coil__text_init(&text, line, sizeof line, NULL);
@@ -173,10 +180,8 @@ static void log_report(const coil_watchdog_report *report)
     coil__log(COIL_LOG_WARNING, "%s", line);
     for (size_t i = 0; i < report->frame_count && i < FRAMES_LOGGED; i++) {
         coil__text_init(&text, line, sizeof line, NULL);
-        coil__text_add(&text, "  #");
-        coil__text_add_number(&text, i);
-        coil__text_add(&text, i < 10 ? "  " : " ");
-        coil__describe_code(&text, report->frames[i]);
+        coil__text_add(&text, "  ");
+        coil__describe_frame(&text, i, report->frames[i]);
         coil__log(COIL_LOG_WARNING, "%s", line);
     }
 }
@@ -259,9 +264,12 @@ static void look(struct watchdog *watchdog)
         watchdog->is_reported = false;
         watchdog->slice = slice;
         watchdog->since = now;
+        watchdog->looks = 0;
     } else if (atomic_load(&watchdog->ignored_slice) == slice + 1) {
         watchdog->since = now;
-    } else if (!watchdog->is_reported && now - watchdog->since >= watchdog->options.limit) {
+        watchdog->looks = 0;
+    } else if (++watchdog->looks >= LOOKS_PER_LIMIT && !watchdog->is_reported &&
+               now - watchdog->since >= watchdog->options.limit) {
         report_blocker(watchdog, now);
     }
 }
@@ -270,12 +278,14 @@ static void *watch(void *arg)
 {
     struct watchdog *watchdog = arg;
     bool is_stopping = false;
+    cpu_set_t cpus;
 
+    if (coil__team_is_pinned(watchdog->sched, &cpus))
+        (void)sched_setaffinity(0, sizeof cpus, &cpus); /* away from whoever blocks that one */
     (void)pthread_setname_np(pthread_self(), "coil-watchdog");
     while (!is_stopping) {
-        const int64_t next = coil__clock_deadline(watchdog->options.limit / LOOKS_PER_LIMIT);
-        const struct timespec until = {.tv_sec = next / COIL_SECONDS(1),
-                                       .tv_nsec = next % COIL_SECONDS(1)};
+        const struct timespec until =
+            coil__clock_timespec(coil__clock_deadline(watchdog->options.limit / LOOKS_PER_LIMIT));
 
         (void)pthread_mutex_lock(&watchdog->lock);
         while (!watchdog->is_stopping &&
@@ -302,7 +312,7 @@ static int read_options(coil_watchdog_options *ret_options, const coil_watchdog_
     if (!ret_options->signal_number)
         ret_options->signal_number = SIGRTMAX - 1;
     if (ret_options->limit < limit_min || ret_options->signal_number < 1 ||
-        ret_options->signal_number >= SIGNALS_END)
+        ret_options->signal_number >= COIL__SIGNALS_END)
         return -EINVAL;
     return 0;
 }
@@ -339,6 +349,19 @@ static void fini_locks(struct watchdog *watchdog)
     (void)pthread_mutex_destroy(&watchdog->lock);
 }
 
+/* A signal that this thread did not take, having blocked it, is still with the kernel, and would
+ * meet the default action, which ends the program. */
+static void drop_pending(int number)
+{
+    const struct timespec at_once = {0};
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, number);
+    while (sigtimedwait(&signals, NULL, &at_once) > 0)
+        continue;
+}
+
 static void stop(struct coil__sched *sched, void *state)
 {
     struct watchdog *watchdog = state;
@@ -349,8 +372,8 @@ static void stop(struct coil__sched *sched, void *state)
     (void)pthread_cond_signal(&watchdog->stopping);
     (void)pthread_mutex_unlock(&watchdog->lock);
     (void)pthread_join(watchdog->watcher, NULL);
+    drop_pending(watchdog->options.signal_number);
     remove_handler(watchdog->options.signal_number);
-    coil__signal_stack_end();
     fini_locks(watchdog);
 }
 
@@ -395,10 +418,8 @@ int coil_watchdog_start(const coil_watchdog_options *options)
         return -ENOMEM;
     }
     watchdog->options = chosen;
-    coil__signal_stack_begin();
     result = start_watcher(watchdog);
     if (result < 0) {
-        coil__signal_stack_end();
         remove_handler(chosen.signal_number);
         fini_locks(watchdog);
         free_part(sched);

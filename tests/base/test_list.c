@@ -88,6 +88,16 @@ Test(list, an_element_leaves_from_the_middle_and_twice_is_harmless, .init = set_
     cr_assert(coil__list_is_empty(&items[1].link));
 }
 
+Test(list, counting_walks_over_all_elements, .init = set_up)
+{
+    cr_assert_eq(coil__list_count(&head), 0);
+
+    for (int i = 0; i < 3; i++)
+        coil__list_push_back(&head, &items[i].link);
+
+    cr_assert_eq(coil__list_count(&head), 3);
+}
+
 Test(list, splicing_moves_all_elements_behind_those_there, .init = set_up)
 {
     struct coil__list from;

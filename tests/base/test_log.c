@@ -93,6 +93,8 @@ Test(log, control_characters_cannot_forge_a_second_line)
     coil__log(COIL_LOG_WARNING, "name '%s'", "a\nb\r\x1b[1m\x7f \xc3\xa4");
 
     cr_assert_str_eq(seen, "name 'a b  [1m  \xc3\xa4'");
+    coil__log(COIL_LOG_WARNING, "%s", "\x9b[2J \xc2\x9b \xe2\x80\xae \xff \xe2\x82\xac");
+    cr_assert_str_eq(seen, " [2J          \xe2\x82\xac");
 }
 
 static void log_all_levels(void)

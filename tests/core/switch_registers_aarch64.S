@@ -47,7 +47,7 @@ switch_and_compare_registers:
         fmov    d14, x9
         add     x9, x2, #19
         fmov    d15, x9
-        bl      coil__switch
+        bl      switch_as_function
         ldr     x2, [sp, #160]
         mov     x0, #0
         add     x9, x2, #1

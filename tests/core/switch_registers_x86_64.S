@@ -22,7 +22,7 @@ switch_and_compare_registers:
         leaq    4(%rdx), %r13
         leaq    5(%rdx), %r14
         leaq    6(%rdx), %r15
-        call    coil__switch
+        call    switch_as_function
         popq    %rdx
         leaq    1(%rdx), %rax
         xorq    %rbx, %rax

@@ -8,17 +8,13 @@
  * once, and nothing is left. The seed is printed: a run with the same one makes the same choices,
  * though not in the same order.
  */
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <coil/coil.h>
 
-#include "base/alloc.h"
+#include "support/race.h"
 
 enum {
     CORES = 3,
@@ -29,30 +25,14 @@ enum {
     NODES = 64, /* of each poster */
 };
 
-/* ---- Chance ---- */
-
-static unsigned next_random(unsigned *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
-}
-
-static unsigned below(unsigned *state, unsigned end)
-{
-    return next_random(state) % end;
-}
-
 /* ---- Calls ---- */
 
 struct run {
-    unsigned seed;
+    struct race race;
     atomic_uint caller_count;
     atomic_int running; /* fibers inside work() */
     atomic_int detached_begun;
     atomic_int detached_ended;
-    atomic_int faults;
     _Atomic(coil_remote *) remotes[CORES];
 };
 
@@ -61,19 +41,6 @@ struct work {
     unsigned seed;
     int depth;
 };
-
-static void check(struct run *run, bool is_true, const char *text)
-{
-    if (is_true)
-        return;
-    atomic_fetch_add(&run->faults, 1);
-    (void)fprintf(stderr, "seed %u: %s\n", run->seed, text);
-}
-
-static bool is_interruption(int result)
-{
-    return result == -ETIMEDOUT || result == -ECANCELED;
-}
 
 /* Runs anywhere: yields, sleeps, or calls on; its result is its depth unless it was interrupted. */
 static int work(void *arg)
@@ -94,9 +61,11 @@ static int work(void *arg)
         int deeper_result = -1;
 
         result = coil_on(below(&state, CORES), work, &deeper, &deeper_result);
-        if (result == 0)
-            check(work_item->run, deeper_result == deeper.depth || is_interruption(deeper_result),
-                  "a call has come back with another call's result");
+        if (result == 0) {
+            race_check(&work_item->run->race,
+                       deeper_result == deeper.depth || is_interruption(deeper_result),
+                       "a call has come back with another call's result");
+        }
     }
     atomic_fetch_sub(&work_item->run->running, 1);
     return result < 0 ? result : work_item->depth;
@@ -122,7 +91,8 @@ static void call_all(struct run *run)
     atomic_int count = 0;
     const int result = coil_each_core(count_up, &count);
 
-    check(run, is_interruption(result) || (result == 0 && count == CORES), "a core was left out");
+    race_check(&run->race, is_interruption(result) || (result == 0 && count == CORES),
+               "a core was left out");
 }
 
 /* One call of a random kind under a random deadline. */
@@ -139,17 +109,17 @@ static void call_once(struct run *run, unsigned *state)
         status = coil_spawn_on(below(state, CORES), work_detached, run);
         if (status == 0)
             atomic_fetch_add(&run->detached_begun, 1);
-        check(run, status == 0 || is_interruption(status), "spawning failed");
+        race_check(&run->race, status == 0 || is_interruption(status), "spawning failed");
         break;
     case 1:
         call_all(run);
         break;
     default:
         status = coil_on(below(state, CORES), work, &item, &result);
-        check(run,
-              status == 0 ? result == item.depth || is_interruption(result)
-                          : is_interruption(status),
-              "a call has failed otherwise than by an interruption");
+        race_check(&run->race,
+                   status == 0 ? result == item.depth || is_interruption(result)
+                               : is_interruption(status),
+                   "a call has failed otherwise than by an interruption");
     }
     (void)coil_scope_leave(&scope);
 }
@@ -157,7 +127,7 @@ static void call_once(struct run *run, unsigned *state)
 static int caller(void *arg)
 {
     struct run *run = arg;
-    unsigned state = (run->seed + atomic_fetch_add(&run->caller_count, 1) * 7919) | 1;
+    unsigned state = (run->race.seed + atomic_fetch_add(&run->caller_count, 1) * 7919) | 1;
 
     for (int i = 0; i < CALLS; i++) {
         if (coil_expired() != 0)
@@ -170,7 +140,7 @@ static int caller(void *arg)
 static int cancel_some_callers(void *arg)
 {
     struct run *run = arg;
-    unsigned state = (run->seed + coil_core()) | 1;
+    unsigned state = (run->race.seed + coil_core()) | 1;
     coil_fiber *callers[CALLERS];
 
     atomic_store(&run->remotes[coil_core()], coil_remote_get(coil_core()));
@@ -266,7 +236,7 @@ static void *post_to_the_end(void *arg)
 static int run_once(unsigned seed)
 {
     static struct poster posters[POSTERS];
-    struct run run = {.seed = seed};
+    struct run run = {.race.seed = seed};
     const coil_options options = {.size = sizeof options, .cores = CORES};
     int result = -1;
     int status;
@@ -277,31 +247,26 @@ static int run_once(unsigned seed)
             return 1;
     }
     status = coil_run(run_callers, &run, &options, &result);
-    check(&run, status == 0 && result == 0, "the run has failed");
+    race_check(&run.race, status == 0 && result == 0, "the run has failed");
     for (int i = 0; i < POSTERS; i++) {
         (void)pthread_join(posters[i].thread, NULL);
-        check(&run, posters[i].called == posters[i].accepted, "a post is lost, or called twice");
-        check(&run, posters[i].accepted > 0, "no post got through");
+        race_check(&run.race, posters[i].called == posters[i].accepted,
+                   "a post is lost, or called twice");
+        race_check(&run.race, posters[i].accepted > 0, "no post got through");
     }
     for (int i = 0; i < CORES; i++)
         coil_remote_unref(run.remotes[i]);
-    check(&run, run.running == 0, "a call is still running");
-    check(&run, run.detached_begun == run.detached_ended, "a detached fiber is lost");
-    return run.faults;
+    race_check(&run.race, run.running == 0, "a call is still running");
+    race_check(&run.race, run.detached_begun == run.detached_ended, "a detached fiber is lost");
+    return run.race.faults;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned seed =
-        argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)(coil_now() ^ getpid());
+    const unsigned seed = race_begin(argc, argv);
     int faults = 0;
 
-    (void)printf("seed %u\n", seed);
     for (unsigned i = 0; i < RUNS && faults == 0; i++)
         faults = run_once(seed + i);
-    if (coil__alloc_live_count() != 0) {
-        (void)fprintf(stderr, "seed %u: memory is left\n", seed);
-        faults++;
-    }
-    return faults > 0;
+    return race_end(seed, faults);
 }

@@ -3,11 +3,13 @@
 #include "core/describe.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "core/waitq.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 static char line[400];
@@ -193,4 +195,56 @@ Test(describe, code_can_be_looked_up_with_addr2line)
     if (pclose(pipe) != 0)
         cr_skip_test("addr2line does not know this architecture");
     cr_assert_str_eq(name, "describe_code\n", "%s: %s", command, line);
+}
+
+/* ---- Assertions ---- */
+
+static int leave_twice(void *arg)
+{
+    coil_scope scope;
+
+    (void)arg;
+    coil_scope_enter(&scope, COIL_NEVER);
+    (void)coil_scope_leave(&scope);
+    return coil_scope_leave(&scope);
+}
+
+static int spawn_who_leaves_twice(void *arg)
+{
+    coil_fiber *fiber;
+
+    child_check(coil_spawn(leave_twice, arg, &fiber) == 0, "coil_spawn");
+    coil_fiber_name_set(fiber, "careless");
+    return coil_join(fiber, NULL);
+}
+
+static int run_who_leaves_twice(void *arg)
+{
+    return fiber_test_coil_run(spawn_who_leaves_twice, arg, NULL, NULL);
+}
+
+Test(describe, an_assertion_names_the_fiber, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(run_who_leaves_twice, NULL, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "assertion failed in fiber 2 'careless': "), "%s",
+                       end.output);
+}
+
+static int yield_outside(void *arg)
+{
+    (void)arg;
+    coil_yield();
+    return 0;
+}
+
+Test(describe, an_assertion_without_a_fiber_names_none, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(yield_outside, NULL, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "assertion failed: "), "%s", end.output);
 }

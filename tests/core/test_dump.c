@@ -123,6 +123,65 @@ FIBER_TEST(dump, children_are_below_their_parents_in_order)
     release_all(&family.sem, family.children, 4);
 }
 
+/* ---- Who waits for whom ---- */
+
+struct locks {
+    coil_mutex first;
+    coil_mutex second;
+};
+
+static int lock_both(coil_mutex *first, coil_mutex *second)
+{
+    int result;
+
+    cr_assert_eq(coil_mutex_lock(first), 0);
+    coil_yield();
+    result = coil_mutex_lock(second);
+    if (result == 0)
+        coil_mutex_unlock(second);
+    coil_mutex_unlock(first);
+    return result;
+}
+
+static int lock_in_order(void *arg)
+{
+    struct locks *locks = arg;
+
+    return lock_both(&locks->first, &locks->second);
+}
+
+static int lock_in_reverse(void *arg)
+{
+    struct locks *locks = arg;
+
+    return lock_both(&locks->second, &locks->first);
+}
+
+FIBER_TEST(dump, a_circle_is_shown_while_others_still_run)
+{
+    struct locks locks;
+    coil_fiber *fibers[2];
+
+    coil_mutex_init(&locks.first);
+    coil_mutex_init(&locks.second);
+    cr_assert_eq(coil_spawn(lock_in_order, &locks, &fibers[0]), 0);
+    cr_assert_eq(coil_spawn(lock_in_reverse, &locks, &fibers[1]), 0);
+    dump_lines();
+    cr_assert_null(strstr(dumped, "circle"), "not yet");
+    coil_yield(); /* each takes its first lock */
+    coil_yield();
+    dump_lines();
+    assert_dumped("\ncircle: 2 '' waits for mutex held by 3 '' waits for mutex held by 2 ''\n");
+    coil_cancel(fibers[0]);
+    cr_assert_eq(coil_join(fibers[0], NULL), 0);
+    coil_fiber_unref(fibers[0]);
+    cr_assert_eq(join_and_drop(fibers[1]), 0);
+    dump_lines();
+    cr_assert_null(strstr(dumped, "circle"), "any more");
+}
+
+/* ---- Generations ---- */
+
 struct generation {
     coil_sem *sem;
     int left;
@@ -344,18 +403,18 @@ FIBER_TEST(dump, a_fiber_whose_stack_is_broken_is_in_it_all_the_same)
 {
     coil_fiber *fiber;
     coil_sem sem;
-    uintptr_t *context;
-    uintptr_t frame;
+    struct coil__context *context;
+    const void *frame;
     void *saved;
 
     coil_sem_init(&sem, 0);
     fiber = spawn_until_parked(acquire, &sem);
     context = fiber->tcb->context;
-    frame = context[coil__switch_layout.frame_word];
-    context[coil__switch_layout.frame_word] = 0x123456;
+    frame = context->frame;
+    context->frame = &sem; /* on another stack */
     cr_assert_eq(dump_with(NULL), 0);
     assert_dumped("fiber 2 '': waits for semaphore");
-    context[coil__switch_layout.frame_word] = frame;
+    context->frame = frame;
 
     saved = fiber->tcb->context;
     fiber->tcb->context = NULL;

@@ -335,6 +335,7 @@ FIBER_TEST(fiber, spawning_and_joining_for_long_does_not_grow_memory)
 
     cr_assert_eq(sum, CYCLE_COUNT);
     cr_assert_eq(coil__alloc_live_count(), blocks);
+    coil__fiber_reap(coil__sched_this);
     cr_assert_eq(coil__sched_this->stacks.live_count, 1);
     cr_assert_eq(coil__sched_this->fiber_count, 1);
 }
@@ -442,6 +443,41 @@ static int wait_for_burst_end(void *arg)
     return coil_sem_acquire(arg);
 }
 
+FIBER_TEST(fiber, fibers_that_end_continue_each_other_without_a_visit_to_the_loop)
+{
+    enum {
+        COUNT = 10
+    };
+    struct coil__sched *sched = coil__sched();
+    coil_fiber *fibers[COUNT];
+    uint64_t before;
+    int number = 0;
+
+    for (int i = 0; i < COUNT; i++)
+        cr_assert_eq(coil_spawn(return_number, &number, &fibers[i]), 0);
+    before = sched->switch_count;
+    cr_assert_eq(coil_join(fibers[COUNT - 1], NULL), 0);
+    cr_assert_eq(sched->switch_count - before, COUNT + 1);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert_eq(join_and_drop(fibers[i]), 0);
+}
+
+FIBER_TEST(fiber, a_spawn_takes_the_stack_of_the_fiber_that_ended_last)
+{
+    struct coil__sched *sched = coil__sched();
+    coil_fiber *fiber;
+    int number = 0;
+    void *top;
+
+    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
+    top = fiber->tcb->stack_top;
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(sched->stacks.live_count, 2, "not recycled yet: nobody has needed it");
+    cr_assert_eq(coil_spawn(return_number, &number, &fiber), 0);
+    cr_assert_eq(fiber->tcb->stack_top, top);
+    cr_assert_eq(join_and_drop(fiber), 0);
+}
+
 FIBER_TEST(fiber, the_stacks_of_a_burst_are_given_back_but_for_a_reserve)
 {
     enum {
@@ -458,6 +494,7 @@ FIBER_TEST(fiber, the_stacks_of_a_burst_are_given_back_but_for_a_reserve)
         coil_sem_release(&end);
     while (sched->fiber_count > 1)
         coil_yield();
+    coil__fiber_reap(sched);
     cr_assert_geq(sched->stacks.free_count, BURST);
 
     for (int i = 0; sched->stacks.cold_count < BURST - 600 && i < 200; i++)

@@ -244,6 +244,81 @@ Test(overflow, the_previous_handler_is_called_after_the_report, .timeout = 60)
     cr_assert_not_null(strstr(report, "previous handler"));
 }
 
+static struct sigaction under;
+
+static void say_and_pass_on(int signal_number, siginfo_t *info, void *context)
+{
+    (void)!write(STDERR_FILENO, "later handler\n", 14);
+    under.sa_sigaction(signal_number, info, context);
+}
+
+static int install_over(void *arg)
+{
+    const struct sigaction later = {
+        .sa_sigaction = say_and_pass_on,
+        .sa_flags = SA_SIGINFO | SA_ONSTACK,
+    };
+
+    (void)arg;
+    return sigaction(SIGSEGV, &later, &under);
+}
+
+static int die_in_a_second_run(void *arg)
+{
+    const coil_options options = {.size = sizeof options, .report_overflow = true};
+    const stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
+    struct sigaction after;
+
+    child_check(sigaltstack(&stack, NULL) == 0, "sigaltstack");
+    child_check(fiber_test_coil_run(install_over, NULL, &options, NULL) == 0, "first run");
+    child_check(sigaction(SIGSEGV, NULL, &after) == 0, "sigaction");
+    child_check(after.sa_sigaction == say_and_pass_on, "what came later stays");
+    return die(arg);
+}
+
+Test(overflow, a_handler_that_was_installed_over_ours_stays_and_may_call_it, .timeout = 60)
+{
+    struct death death = {.fiber = overflow_slowly, .report = true};
+    struct child_end end;
+    const char *later;
+
+    child_run(die_in_a_second_run, &death, &end);
+
+    later = strstr(end.output, "later handler\n");
+    cr_assert_not_null(later, "%s", end.output);
+    later += strlen("later handler\n");
+    cr_assert_not_null(strstr(later, "stack overflow in fiber 2 'deep'"), "%s", end.output);
+    cr_assert_null(strstr(later, "later handler"), "once: %s", end.output);
+}
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int die_after_others_have_gone(void *arg)
+{
+    const coil_options options = {.size = sizeof options, .report_overflow = true};
+    struct sigaction before;
+
+    child_check(sigaction(SIGSEGV, NULL, &before) == 0, "sigaction");
+    child_check(fiber_test_coil_run(install_over, NULL, &options, NULL) == 0, "first run");
+    child_check(sigaction(SIGSEGV, &before, NULL) == 0, "sigaction");
+    child_check(fiber_test_coil_run(do_nothing, NULL, &options, NULL) == 0, "second run");
+    return die_with_a_handler(arg);
+}
+
+Test(overflow, a_handler_that_was_installed_over_ours_and_is_gone_matters_no_more, .timeout = 60)
+{
+    struct death death = {.fiber = overflow_slowly, .report = true};
+    struct child_end end;
+
+    child_run(die_after_others_have_gone, &death, &end);
+    cr_assert_eq(end.exit_code, HANDLER_EXIT, "signal %d: %s", end.signal, end.output);
+    cr_assert_not_null(strstr(end.output, "stack overflow in fiber 2 'deep'"), "%s", end.output);
+}
+
 struct handlers {
     struct sigaction segv;
     struct sigaction bus;

@@ -68,6 +68,33 @@ Test(quit, it_dumps_to_standard_error_and_goes_on, .timeout = 20)
     cr_assert_not_null(strstr(end.output, "#1 "));
 }
 
+static int ignore_quit(void *arg)
+{
+    (void)arg;
+    return signal(SIGQUIT, SIG_IGN) == SIG_ERR ? -1 : 0;
+}
+
+static int run_and_ignore(void *arg)
+{
+    coil_options options = COIL_OPTIONS_INIT;
+    struct sigaction after;
+    int result = -1;
+
+    options.dump_on_quit = true;
+    child_check(coil_run(ignore_quit, arg, &options, &result) == 0 && result == 0, "status");
+    child_check(sigaction(SIGQUIT, NULL, &after) == 0 && after.sa_handler == SIG_IGN,
+                "what came later");
+    return 0;
+}
+
+Test(quit, what_the_program_has_installed_meanwhile_stays, .timeout = 20)
+{
+    struct child_end end;
+
+    child_run(run_and_ignore, NULL, &end);
+    cr_assert_eq(end.exit_code, 0, "%d %s", end.signal, end.output);
+}
+
 static int run_unasked(void *arg)
 {
     int result = 0;

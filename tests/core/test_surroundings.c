@@ -66,6 +66,42 @@ FIBER_TEST(surroundings, a_storm_of_signals_shortens_no_sleep_and_no_deadline)
     storm_end(storm);
 }
 
+static int look_at_signal_stack(void *arg)
+{
+    return sigaltstack(NULL, arg) < 0 ? -errno : 0;
+}
+
+static int give_signal_stack(void *arg)
+{
+    return sigaltstack(arg, NULL) < 0 ? -errno : 0;
+}
+
+Test(surroundings, the_thread_has_a_stack_for_signals_meanwhile_and_then_what_it_had_or_was_given)
+{
+    static char other[64 * KIB];
+    const stack_t given = {.ss_sp = other, .ss_size = sizeof other};
+    stack_t before;
+    stack_t during;
+    stack_t after;
+    int result = -1;
+
+    cr_assert_eq(sigaltstack(NULL, &before), 0);
+    cr_assert_eq(fiber_test_coil_run(look_at_signal_stack, &during, NULL, &result), 0);
+    cr_assert_eq(result, 0);
+    cr_assert_not(during.ss_flags & SS_DISABLE);
+    cr_assert_geq(during.ss_size, 16 * KIB);
+    cr_assert_eq(sigaltstack(NULL, &after), 0);
+    cr_assert_eq(after.ss_flags, before.ss_flags);
+    cr_assert(after.ss_flags & SS_DISABLE || after.ss_sp == before.ss_sp);
+
+    cr_assert_eq(fiber_test_coil_run(give_signal_stack, (void *)(uintptr_t)&given, NULL, &result),
+                 0);
+    cr_assert_eq(result, 0);
+    cr_assert_eq(sigaltstack(NULL, &after), 0);
+    cr_assert_eq(after.ss_sp, other);
+    cr_assert_eq(sigaltstack(&before, NULL), 0);
+}
+
 static int answer_clients(void *arg)
 {
     static char data[64 * KIB];

@@ -155,6 +155,15 @@ Test(switch, floating_point_works_on_both_sides, .init = set_up, .fini = tear_do
  * bits that are different afterwards. In assembly: a compiler may keep values elsewhere. */
 extern uint64_t switch_and_compare_registers(void **ret_save, void *load, uint64_t seed);
 
+/* What it switches by, as a function: that the compiler saves here what a switch does not is what
+ * is tested. */
+void switch_as_function(void **ret_save, void *load);
+
+__attribute__((noinline)) void switch_as_function(void **ret_save, void *load)
+{
+    coil__switch(ret_save, load);
+}
+
 static uint64_t seen_difference;
 
 static void disturb_registers(void *arg)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Results that nobody can collect: which are reported, how often, and what the hook may do. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
 #include "support/fiber_test.h"
 
 static int return_number(void *arg)
@@ -34,6 +38,29 @@ FIBER_TEST(unhandled, a_detached_fibers_failure_is_reported)
     cr_assert_eq(reports.count, 1);
     cr_assert_eq(reports.result, -EPIPE);
     cr_assert_eq(reports.id, coil_fiber_id(coil_self()) + 1);
+}
+
+static void keep_line(coil_log_level level, const char *message, void *arg)
+{
+    (void)level;
+    (void)snprintf(arg, COIL__LOG_LINE_SIZE, "%s", message);
+}
+
+FIBER_TEST(unhandled, without_a_hook_the_log_says_who_and_where_it_was_spawned)
+{
+    char line[COIL__LOG_LINE_SIZE] = "";
+    char expected[80];
+    int number = -EPIPE;
+
+    coil_log_set(keep_line, line);
+    cr_assert_eq(coil_spawn(return_number, &number, NULL), 0);
+    coil_yield();
+    coil_log_set(NULL, NULL);
+    (void)snprintf(expected, sizeof expected, "fiber %llu '' ended with -32 (Broken pipe)",
+                   (unsigned long long)coil_fiber_id(coil_self()) + 1);
+    cr_assert_not_null(strstr(line, expected), "%s", line);
+    cr_assert_not_null(strstr(line, ", spawned at "), "%s", line);
+    cr_assert_not_null(strstr(line, "+0x"), "%s", line);
 }
 
 FIBER_TEST(unhandled, a_failure_behind_a_dropped_handle_is_reported_once)

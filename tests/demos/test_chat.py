@@ -93,12 +93,13 @@ class Arguments(unittest.TestCase):
     def test_help_is_printed_and_is_no_error(self):
         done = run("--help")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        for word in ("--listen", "--idle"):
+        for word in ("--listen", "--idle", "--naming"):
             self.assertIn(word, done.stdout)
 
     def test_wrong_arguments_are_explained(self):
         for arguments in ([], ["--nonsense"], ["--listen"], ["--listen", ":0", "--idle", "0"],
-                          ["--listen", ":0", "--idle", "1x"], ["--listen", ":0", "--idle", ""]):
+                          ["--listen", ":0", "--idle", "1x"], ["--listen", ":0", "--idle", ""],
+                          ["--listen", ":0", "--naming"], ["--listen", ":0", "--naming", "-1"]):
             done = run(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn("usage:", done.stderr)
@@ -322,6 +323,23 @@ class Hostile(unittest.TestCase):
             bob.say("\0" * 100)
             ann.expect("<bob> " + "?" * 100)
 
+    def test_nobody_hears_what_is_no_utf8_and_no_control_character_beyond_ascii(self):
+        wrong = [b"\x9b", b"\xc2\x9b", b"\xc2\x85", b"\x80", b"\xbf", b"\xff", b"\xfe", b"\xc0\xaf",
+                 b"\xc1\x9b", b"\xe0\x82\x9b", b"\xed\xa0\x80", b"\xf0\x80\x82\x9b",
+                 b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", "\u2028".encode(), "\u202e".encode(),
+                 "\u2066".encode(), "\u2069".encode()]
+        cut = [b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98"]
+        right = ("~\xa0\u00bf\u07ff\u0800\u2027\u202f\u2065\u206a\u20ac\ud7ff\ue000\uffff\U00010000"
+                 "\U0001f600\U0010ffff")
+        with Chat() as server, server.enter("ann") as ann, server.enter("bob") as bob:
+            ann.expect("* bob has come")
+            for data in [*wrong, *cut]:
+                bob.socket.sendall(b"a" + data + b"z" + data + b"\n")
+                marks = "?" * len(data)
+                self.assertEqual(ann.input.readline(), f"<bob> a{marks}z{marks}\n".encode())
+            bob.say(right)
+            ann.expect("<bob> " + right)
+
     def test_random_bytes_harm_nobody(self):
         with Chat() as server, server.enter("ann") as ann:
             for seed in range(20):
@@ -389,6 +407,32 @@ class Hostile(unittest.TestCase):
             self.assertIsNone(ann.hear())
             stranger.expect("* silent for too long, goodbye", None)
             bob.expect("* ann was silent for too long")
+
+    def test_who_has_no_nickname_in_time_has_to_go_whatever_he_says(self):
+        with Chat("--naming", "1") as server, server.enter("ann") as ann, \
+                Person(server) as silent, Person(server) as babbler:
+            refusal = "* a nickname has 1 to 16 characters"
+            last = "* no nickname for too long, goodbye"
+            babbler.say("")
+            while (line := babbler.hear()) == refusal:
+                babbler.say("")
+                time.sleep(0.01)
+            self.assertEqual([line, babbler.hear()], [last, None])
+            silent.expect(last, None)
+            ann.say("/who")
+            ann.expect("* here: ann")
+
+    def test_a_thousand_silent_strangers_keep_nobody_out_for_long(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with Chat("--naming", "1") as server:
+            strangers = [Person(server) for _ in range(1000)]
+            with server.enter("ann") as ann:
+                ann.say("/who")
+                ann.expect("* here: ann")
+            for stranger in strangers:
+                stranger.__exit__()
 
     def test_running_out_of_descriptors_keeps_those_who_are_there(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))

@@ -8,15 +8,18 @@ The server is Python's own, on loopback: cycles, dead links, redirects, every fr
 are cut short, pages that never come. Checked are the lines and their order, what was asked for and
 how often, the mirrored files byte by byte, the exit status and the memory.
 """
+import fcntl
 import http.server
 import json
 import os
 import pathlib
+import signal
 import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 CRAWLER = sys.argv.pop(1)
@@ -29,7 +32,8 @@ PAGES = {
     "/b/": b"<base href='/c/'><a href=d><a href='../../../e'>",
     "/c/d": b"chunked <a href='caf\xc3\xa9 1'>",
     "/c/caf%C3%A9%201": b"not ascii",
-    "/e": b"<a href='%2e%2e/%2e%2e/outside'><a href='..%2f..%2foutside'>",
+    "/e": b"<a href='e/f'><a href='%2e%2e/%2e%2e/outside'><a href='..%2f..%2foutside'>",
+    "/e/f": b"below a page",
     "/outside": b"inside",
     "/..%2F..%2Foutside": b"a name with slashes",
     "/target": b"<a href=/>",
@@ -100,6 +104,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/short":
             self.close_connection = True
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut")
+        elif self.path == "/half":
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+            self.server.hold.wait(30)
         elif self.path == "/never":
             self.close_connection = True
             self.server.hold.wait(30)
@@ -110,6 +118,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 512
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # of a crawl that ended early
+            super().handle_error(request, client_address)
 
 
 class CrawlerTest(unittest.TestCase):
@@ -130,6 +142,12 @@ class CrawlerTest(unittest.TestCase):
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+
+    def wait_until_nothing_is_asked_for(self):
+        seen = -1
+        while not 0 < len(self.server.seen) == seen:
+            seen = len(self.server.seen)
+            time.sleep(0.5)
 
     def crawl(self, *arguments):
         done = subprocess.run([CRAWLER, *arguments], capture_output=True, timeout=60)
@@ -183,8 +201,9 @@ class CrawlerTest(unittest.TestCase):
                  for path in mirror.rglob("*") if path.is_file()}
         self.assertEqual(found, {
             "index.html": PAGES["/"], "a.html": PAGES["/a.html"], "b/index.html": PAGES["/b/"],
-            "c/d": PAGES["/c/d"], "c/caf\u00e9 1": b"not ascii", "e": PAGES["/e"],
-            "outside": b"inside", "..%2F..%2Foutside": b"a name with slashes",
+            "c/d": PAGES["/c/d"], "c/caf\u00e9 1": b"not ascii", "e%": PAGES["/e"],
+            "e/f": b"below a page", "outside": b"inside",
+            "..%2F..%2Foutside": b"a name with slashes",
             "target": PAGES["/target"], "q?x=1&y=~": b"a query", "i.png": PAGES["/i.png"]})
 
     def test_redirects_are_followed_when_not_recursive(self):
@@ -242,11 +261,39 @@ class CrawlerTest(unittest.TestCase):
         self.assertGreaterEqual(pages[0]["seconds"], 1)
         self.assertLess(pages[0]["seconds"], 20)
 
+    def test_a_page_and_a_page_below_it_are_both_mirrored(self):
+        for order in (["/e", "/e/f"], ["/e/f", "/e"]):
+            mirror = self.directory / order[0].replace("/", "_")
+            status, _, _ = self.crawl_json("--concurrency", "1", "--output", mirror,
+                                           *[self.url + path for path in order])
+            self.assertEqual(status, 0)
+            host = mirror / self.url.removeprefix("http://")
+            self.assertEqual((host / "e%").read_bytes(), PAGES["/e"])
+            self.assertEqual((host / "e/f").read_bytes(), PAGES["/e/f"])
+
     def test_a_body_that_is_cut_short_leaves_no_file(self):
         mirror = self.directory / "mirror"
         status, _, _ = self.crawl_json("--output", mirror, self.url + "/short")
         self.assertEqual(status, 1)
         self.assertEqual([path for path in mirror.rglob("*") if path.is_file()], [])
+
+    def test_a_signal_ends_the_crawl_and_leaves_no_part_of_a_file(self):
+        mirror = self.directory / "mirror"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # One at a time: the second begins when the first has been reported.
+            crawler = subprocess.Popen([CRAWLER, "--concurrency", "1", "--output", mirror,
+                                        self.url + "/outside", self.url + "/half"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            while not any(path.stat().st_size for path in mirror.glob(".crawler-*")):
+                self.assertIsNone(crawler.poll())
+                time.sleep(0.01)
+            crawler.send_signal(number)
+            out, err = crawler.communicate(timeout=60)
+            self.assertEqual(crawler.returncode, 1)
+            self.assertRegex(out, r"^200 .*/outside\n$")
+            self.assertIn("crawler: Operation canceled", err)
+            self.assertEqual([path.name for path in mirror.rglob("*") if path.is_file()],
+                             ["outside"])
 
     def test_memory_is_bounded_however_large_the_pages(self):
         mirror = self.directory / "mirror"
@@ -284,7 +331,32 @@ class CrawlerTest(unittest.TestCase):
             done = subprocess.run([CRAWLER, self.url + "/outside"], stdout=full, timeout=60,
                                   stderr=subprocess.PIPE)
         self.assertEqual(done.returncode, 1)
-        self.assertIn(b"cannot write", done.stderr)
+        self.assertIn(b"crawler: No space left on device", done.stderr)
+
+    def test_a_reader_of_the_results_that_has_gone_ends_the_crawl(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([CRAWLER, "--recursive", self.url + "/endless/0"], stdout=writer,
+                              timeout=60, stderr=subprocess.PIPE)
+        os.close(writer)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"crawler: Broken pipe", done.stderr)
+
+    def test_a_reader_of_the_results_that_pauses_makes_no_page_late(self):
+        count = 600
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        crawler = subprocess.Popen([CRAWLER, "--timeout", "1", "--concurrency", "50",
+                                    *[self.url + "/i.png"] * count], stdout=writer,
+                                   stderr=subprocess.DEVNULL)
+        os.close(writer)
+        self.wait_until_nothing_is_asked_for()
+        self.assertLess(len(self.server.seen), count, "results are held back without bounds")
+        time.sleep(1.5)  # what may not happen: that pages are late
+        with open(reader, encoding="ascii") as results:
+            statuses = [line.split()[0] for line in results]
+        self.assertEqual(crawler.wait(timeout=60), 0)
+        self.assertEqual(statuses, ["200"] * count)
 
 
 if __name__ == "__main__":

@@ -102,13 +102,80 @@ FIBER_TEST(crawler_files, a_body_appears_whole_or_not_at_all)
     sink_abort(sink);
     expect_file(path, "hello world");
 
-    cr_assert_eq(sink_open(&output, "http://h/a/b/c", sink), 0);
-    cr_expect_eq(sink_commit(sink), -ENOTDIR, "a file is in the way");
     cr_assert_eq(unlink(path), 0);
     for (int i = 0; i < 3; i++) {
         *strrchr(path, '/') = '\0';
         cr_assert_eq(rmdir(path), 0, "nothing else was left in %s", path);
     }
+    free(sink);
+}
+
+static void mirror(struct output *output, const char *url)
+{
+    struct sink *sink = malloc(sizeof *sink);
+
+    cr_assert_not_null(sink);
+    cr_assert_eq(sink_open(output, url, sink), 0);
+    cr_assert_eq(sink_write(sink, url, strlen(url)), 0);
+    cr_expect_eq(sink_commit(sink), 0, "%s", url);
+    free(sink);
+}
+
+static void remove_tree(const char *directory)
+{
+    char path[PATH_ROOM];
+    const char *const left[] = {"h/d/e/f", "h/d/e%", "h/d/e", "h/d/index.html",
+                                "h/d%",    "h/d",    "h",     ""};
+
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", directory, left[i]);
+        cr_expect_eq(remove(path), 0, "%s", left[i]);
+    }
+}
+
+FIBER_TEST(crawler_files, a_page_and_pages_below_it_get_the_same_files_in_any_order)
+{
+    static const char *const urls[] = {"http://h/d", "http://h/d/", "http://h/d/e",
+                                       "http://h/d/e/f"};
+    static const char *const files[] = {"d%", "d/index.html", "d/e%", "d/e/f"};
+    char path[PATH_ROOM];
+    char directory[32];
+    int orders = 0;
+
+    for (int order = 0; order < 256; order++) { /* each is four numbers of urls */
+        struct output output = {.directory = directory};
+        const int at[] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6};
+
+        if ((1 << at[0] | 1 << at[1] | 1 << at[2] | 1 << at[3]) != 15)
+            continue;
+        orders++;
+        make_directory(directory);
+        for (int i = 0; i < 8; i++) /* again, over what is there */
+            mirror(&output, urls[at[i % 4]]);
+        for (int i = 0; i < 4; i++) {
+            (void)snprintf(path, sizeof path, "%s/h/%s", directory, files[i]);
+            expect_file(path, urls[i]);
+        }
+        remove_tree(directory);
+    }
+    cr_assert_eq(orders, 24);
+}
+
+FIBER_TEST(crawler_files, what_is_in_the_way_and_no_page_stays)
+{
+    char path[PATH_ROOM];
+    char directory[32];
+    struct output output = {.directory = directory};
+    struct sink *sink = malloc(sizeof *sink);
+
+    make_directory(directory);
+    (void)snprintf(path, sizeof path, "%s/h", directory);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_not_null(sink);
+    cr_assert_eq(sink_open(&output, "http://h/a", sink), 0);
+    cr_expect_eq(sink_commit(sink), -ENOTDIR);
+    cr_expect_eq(remove(path), 0);
+    cr_expect_eq(remove(directory), 0, "nothing else was left");
     free(sink);
 }
 

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 """The hasher beside sha256sum(1): every line the same, every error told, always the same order."""
 
+import fcntl
 import hashlib
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 from served import UNPRIVILEGED
@@ -20,6 +23,11 @@ REAL_TREE = "/usr/include"
 def run(*arguments, prefix=(), cwd=None):
     command = [*prefix, PROGRAM, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=TIMEOUT, cwd=cwd, check=False)
+
+
+def waiting_in(pipe):
+    """The number of bytes that nobody has read."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
 
 
 def walk(top):
@@ -109,6 +117,13 @@ class Hasher(unittest.TestCase):
             self.assertRegex(errors, rf"(?m)^hasher: .*/{name}: ")
         self.assertTrue(errors.endswith("hasher: 2 files, 2 bytes, 4 errors\n"), errors)
 
+    def test_names_in_errors_are_one_line_and_play_no_tricks_on_the_terminal(self):
+        path = self.root / "a\nhasher: 9 files\x1b[2J\u00e9\x9b[2J\udc9b"
+        path.touch(mode=0)
+        errors = run(self.root, prefix=UNPRIVILEGED).stderr.decode()
+        self.assertRegex(errors, r"\Ahasher: .*/a\?hasher: 9 files\?\[2J\u00e9\?\?\[2J\?: "
+                                 r"Permission denied\nhasher: 0 files, 0 bytes, 1 errors\n\Z")
+
     def test_a_file_that_vanishes_meanwhile_is_an_error_and_no_crash(self):
         for number in range(300):
             (self.root / f"{number:03}").write_text("x")
@@ -125,6 +140,43 @@ class Hasher(unittest.TestCase):
         self.assertRegex(totals, rf"^hasher: {len(output.splitlines())} files, .*"
                                  rf" {len(failures)} errors$")
         self.assertEqual(process.returncode, int(bool(failures)))
+
+    def test_what_takes_the_place_of_a_file_meanwhile_is_not_hashed(self):
+        for number in range(400):
+            (self.root / f"{number:03}").write_text("x")
+        kept = sha256sum(sorted(self.root.iterdir())[:-2])
+        secret = self.root.parent / (self.root.name + ".secret")
+        secret.write_text("outside of the tree")
+        self.addCleanup(secret.unlink)
+        reader, writer = os.pipe()
+        size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        with subprocess.Popen([PROGRAM, "--jobs", "1", str(self.root)], stdout=writer,
+                              stderr=subprocess.PIPE) as process:
+            os.close(writer)
+            while waiting_in(reader) < size:
+                self.assertIsNone(process.poll())
+            # Now it waits for the reader, far from the end of its list.
+            for name in ("398", "399"):
+                (self.root / name).unlink()
+            (self.root / "398").symlink_to(secret)
+            os.mkfifo(self.root / "399")
+            silent = os.open(self.root / "399", os.O_RDWR)
+            with open(reader, "rb") as results:
+                self.assertEqual(results.read(), kept)
+            errors = process.communicate(timeout=TIMEOUT)[1].decode()
+        os.close(silent)
+        self.assertRegex(errors, r"/398: Too many levels of symbolic links\n"
+                                 r"hasher: .*/399: Invalid argument\n")
+
+    def test_a_reader_that_has_gone_is_an_error(self):
+        for number in range(2000):
+            (self.root / f"{number:03}").touch()
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([PROGRAM, str(self.root)], stdout=writer, stderr=subprocess.PIPE,
+                              timeout=TIMEOUT, check=False)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (1, b"hasher: Broken pipe\n"))
 
     def test_a_full_device_is_an_error(self):
         (self.root / "a").write_text("a")

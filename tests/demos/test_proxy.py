@@ -6,6 +6,7 @@ usage: tests/demos/test_proxy.py PROXY
 """
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import http.server
@@ -252,6 +253,16 @@ class Passing(unittest.TestCase):
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
+    def test_the_name_of_a_unix_client_is_plain_in_the_log(self):
+        with tempfile.TemporaryDirectory() as directory, Upstream(echo) as upstream, \
+                Proxy(upstream, "--verbose", listen=f"unix:{directory}/proxy") as server:
+            client = socket.socket(socket.AF_UNIX)
+            client.bind(os.fsencode(directory) + "/ü\x1b[2J\x9b\u202e".encode() + b"\x9b")
+            client.connect(f"{directory}/proxy")
+            client.close()
+            line = server.process.stdout.readline()
+            self.assertIn(f"{directory}/ü?[2J??????: 0 bytes up".encode(), line)
+
     def test_two_hundred_connections_do_not_mix(self):
         with Upstream(echo) as upstream, Proxy(upstream) as server:
             clients = [server.connect() for _ in range(200)]
@@ -318,6 +329,33 @@ class Failures(unittest.TestCase):
             self.assertIn("failed: ", server.log())
             wait_for(lambda: ended)
 
+    def test_what_is_cut_short_by_a_reset_looks_complete_on_neither_side(self):
+        ends = []
+
+        def serve(connection):
+            if connection.recv(1) == b"d":
+                connection.sendall(b"half a downl")
+                reset(connection)
+                return
+            connection.sendall(b"!")
+            try:
+                ends.append(read_to_end(connection))
+            except ConnectionResetError:
+                ends.append("reset")
+
+        with Upstream(serve) as upstream, Proxy(upstream) as server:
+            with server.connect() as client:
+                client.sendall(b"d")
+                with self.assertRaises(ConnectionResetError):
+                    read_to_end(client)
+            client = server.connect()
+            client.sendall(b"u")
+            self.assertEqual(read_exactly(client, 1), b"!")
+            client.sendall(b"half an upl")
+            reset(client)
+            wait_for(lambda: ends)
+        self.assertEqual(ends, ["reset"])
+
     def test_resets_leave_nothing_open(self):
         with Upstream(echo) as upstream, Proxy(upstream) as server:
             with server.connect() as client:
@@ -329,6 +367,19 @@ class Failures(unittest.TestCase):
                 if number % 2:
                     client.sendall(b"x" * number * 100)
                 reset(client)
+            wait_for(lambda: server.descriptors() <= before)
+
+
+    def test_a_log_that_nobody_reads_holds_up_no_connection(self):
+        with Upstream(lambda connection: None) as upstream, Proxy(upstream, "--verbose") as server:
+            fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+            with server.connect() as client:
+                self.assertEqual(read_to_end(client), b"")
+            server.log()
+            before = server.descriptors()
+            for _ in range(500):
+                with server.connect() as client:
+                    self.assertEqual(read_to_end(client), b"")
             wait_for(lambda: server.descriptors() <= before)
 
 
@@ -367,8 +418,10 @@ class Deadlines(unittest.TestCase):
                     connection.sendall(bytes(65536))
 
         with Upstream(serve) as upstream, Proxy(upstream, "--idle", "1", "--verbose") as server, \
-                server.connect():
+                server.connect() as client:
             self.assertRegex(server.log(), "failed: .*timed out")
+            with self.assertRaises(ConnectionResetError):
+                read_to_end(client)
 
     def test_a_peer_that_only_talks_is_ended_in_time(self):
         def serve(connection):

@@ -223,7 +223,7 @@ int make_listener(struct sockaddr_in *ret_address)
     return fd;
 }
 
-int dial(const struct sockaddr_in *address)
+int dial_address(const struct sockaddr_in *address)
 {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

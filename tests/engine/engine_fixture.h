@@ -108,7 +108,7 @@ void run_contract(coil__engine_open *open, void (*body)(struct bench *));
 /* Sockets. */
 void make_pair(int ret_fds[2]);
 void close_pair(const int fds[2]);
-int make_listener(struct sockaddr_in *ret_address); /* TCP on a free loopback port */
-int dial(const struct sockaddr_in *address);        /* a blocking connect */
+int make_listener(struct sockaddr_in *ret_address);  /* TCP on a free loopback port */
+int dial_address(const struct sockaddr_in *address); /* a blocking connect */
 
 #endif

@@ -129,7 +129,7 @@ void use_engine(struct bench *bench)
                                       .flags = MSG_NOSIGNAL | MSG_WAITALL)),
                      10);
     }
-    client = dial(&address);
+    client = dial_address(&address);
     bench_run_until(bench, &accept.accepted_count, 1);
     bench->engine->ops->cancel(bench->engine, &parked.op);
     bench_run_until(bench, &parked.done_count, 1);

@@ -49,7 +49,7 @@ CONTRACT(orders, a_reset_ends_the_receive_with_its_error)
 {
     struct sockaddr_in address;
     const int listener = make_listener(&address);
-    const int client = dial(&address);
+    const int client = dial_address(&address);
     const int server = accept(listener, NULL, NULL);
     const struct linger abort_it = {.l_onoff = 1};
     struct receive_probe probe = {.is_restarting = true};
@@ -202,7 +202,7 @@ CONTRACT(orders, an_accept_delivers_every_connection)
 
     accept_start(bench, &probe, listener, false);
     for (unsigned i = 0; i < 20; i++)
-        clients[i] = dial(&address);
+        clients[i] = dial_address(&address);
     bench_run_until(bench, &probe.accepted_count, 20);
 
     cr_assert(fcntl(probe.fds[7], F_GETFD) & FD_CLOEXEC);
@@ -220,8 +220,8 @@ CONTRACT(orders, an_accept_once_takes_one_connection_per_start)
 {
     struct sockaddr_in address;
     const int listener = make_listener(&address);
-    const int first = dial(&address);
-    const int second = dial(&address);
+    const int first = dial_address(&address);
+    const int second = dial_address(&address);
     struct accept_probe probe;
     struct accept_probe next;
 

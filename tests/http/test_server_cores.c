@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP server on all cores: every request is answered, and a stop ends all of them. */
+/* The HTTP server on all cores: every request is answered, and a stop ends all of them; and
+ * what it serves can't be moved to another core meanwhile. */
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "support/fiber_test.h"
 
@@ -77,4 +81,72 @@ FIBER_TEST(server_cores, impossible_options_are_refused)
     cr_assert_eq(coil_http_serve_cores(site.listeners, answer, &site, &options), -EINVAL);
     cr_assert_eq(coil_http_serve_cores(site.listeners, answer, &site, &uninitialised), -EINVAL);
     coil_listeners_close(site.listeners);
+}
+
+/* ---- Moving the connection ---- */
+
+static int move_away(coil_stream *stream, void *arg)
+{
+    (void)stream;
+    (void)arg;
+    return 0;
+}
+
+static int answer_and_move(coil_http_request *request, void *arg)
+{
+    return coil_stream_move(arg, 0, move_away, request);
+}
+
+static int answer_and_close(coil_http_request *request, void *arg)
+{
+    (void)request;
+    return coil_close(arg);
+}
+
+static void serve_one_request(coil_http_app *application)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    coil_stream *server;
+    int fd;
+
+    stream_and_fd(&server, &fd);
+    cr_assert_eq(write(fd, request, sizeof request - 1), (ssize_t)sizeof request - 1);
+    cr_assert_eq(coil_http_serve_stream(server, application, server, NULL), 0);
+}
+
+static void move_within_the_application(void)
+{
+    serve_one_request(answer_and_move);
+}
+
+Test(server_cores, moving_the_connection_within_the_application_stops_the_program,
+     .signal = SIGABRT)
+{
+    fiber_test_run(move_within_the_application, NULL);
+}
+
+static void close_within_the_application(void)
+{
+    serve_one_request(answer_and_close);
+}
+
+Test(server_cores, closing_the_connection_within_the_application_stops_the_program,
+     .signal = SIGABRT)
+{
+    fiber_test_run(close_within_the_application, NULL);
+}
+
+FIBER_TEST(server_cores, the_connection_can_be_moved_when_its_requests_have_been_served)
+{
+    struct site site = {.listeners = NULL};
+    coil_stream *server;
+    int fd;
+
+    stream_and_fd(&server, &fd);
+    cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+    cr_assert_eq(coil_http_serve_stream(server, answer, &site, NULL), 0);
+    cr_assert_eq(coil_stream_move(server, 0, move_away, NULL), 0);
+    while (recv(fd, &(char){0}, 1, MSG_DONTWAIT) < 0)
+        coil_yield();
+    cr_assert_eq(close(fd), 0);
 }

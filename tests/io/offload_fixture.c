@@ -58,7 +58,7 @@ int offload_blocking(void *arg)
     return error < 0 ? error : result;
 }
 
-void until_counted(const atomic_int *count, int value)
+void until_count(const atomic_int *count, int value)
 {
     while (atomic_load(count) < value)
         coil_yield();
@@ -68,7 +68,7 @@ coil_fiber *spawn_into_thread(struct call *call)
 {
     coil_fiber *fiber = spawn_until_parked(offload_blocking, call);
 
-    until_counted(&call->run_count, 1);
+    until_count(&call->run_count, 1);
     return fiber;
 }
 

@@ -39,7 +39,7 @@ int offload_at_once(void *arg);
 int offload_blocking(void *arg);
 
 /* Waits for another thread while the other fibers run. */
-void until_counted(const atomic_int *count, int value);
+void until_count(const atomic_int *count, int value);
 
 /* A fiber in the middle of a blocking call. */
 coil_fiber *spawn_into_thread(struct call *call);

@@ -106,13 +106,13 @@ FIBER_TEST(offload, a_deadline_leaves_the_thread_alone_and_the_next_call_is_fine
         cr_assert_eq(offload_blocking(&slow), -ETIMEDOUT);
         cr_assert(coil_scope_leave(&scope));
     } while (slow.abandoned_count == 1);
-    until_counted(&slow.run_count, 1);
+    until_count(&slow.run_count, 1);
     cr_assert_eq(slow.abandoned_count, 0, "its argument is in use");
 
     cr_assert_eq(offload_at_once(&quick), 2);
 
     call_proceed(&slow);
-    until_counted(&slow.abandoned_count, 1);
+    until_count(&slow.abandoned_count, 1);
 }
 
 FIBER_TEST(offload, a_call_cancelled_before_its_turn_never_runs)
@@ -238,7 +238,7 @@ FIBER_TEST(offload, when_result_and_deadline_race_there_is_one_outcome)
         for (int i = 0; i < RACERS; i++)
             won_count += join_and_drop(fibers[i]);
     }
-    until_counted(&given_up_count, ROUNDS * RACERS - won_count);
+    until_count(&given_up_count, ROUNDS * RACERS - won_count);
     cr_assert_gt(won_count, 0);
     cr_assert_lt(won_count, ROUNDS * RACERS);
     cr_assert_eq(given_up_count, ROUNDS * RACERS - won_count);

@@ -121,7 +121,7 @@ FIBER_TEST(offload, the_environment_says_how_many_threads_there_may_be)
         call_init(&calls[i], i);
         fibers[i] = spawn_until_parked(offload_blocking, &calls[i]);
     }
-    until_counted(&calls[1].run_count, 1);
+    until_count(&calls[1].run_count, 1);
     cr_assert_eq(coil__offload_thread_count(), 2);
     cr_assert_eq(calls[2].run_count, 0);
     for (int i = 0; i < 3; i++) {
@@ -206,13 +206,13 @@ FIBER_TEST(offload, abandoned_calls_make_room)
             call_init(&calls[i], 0);
             fibers[i] = spawn_until_parked(offload_blocking, &calls[i]);
         }
-        until_counted(&calls[0].run_count, 1);
+        until_count(&calls[0].run_count, 1);
         for (int i = 0; i < 3; i++) {
             coil_cancel(fibers[i]);
             cr_assert_eq(join_and_drop(fibers[i]), -ECANCELED);
         }
         call_proceed(&calls[0]);
-        until_counted(&calls[0].abandoned_count, 1);
+        until_count(&calls[0].abandoned_count, 1);
     }
     call_init(&next, 5);
     cr_assert_eq(offload_at_once(&next), 5);
@@ -286,4 +286,35 @@ Test(offload, every_thread_of_fibers_has_a_pool_of_its_own, .timeout = 60)
         cr_assert_eq(pthread_join(threads[i], NULL), 0);
         cr_assert_eq(sums[i], 20);
     }
+}
+
+/* ---- CPUs ---- */
+
+static int count_cpus(void *arg)
+{
+    cpu_set_t cpus;
+
+    (void)arg;
+    return sched_getaffinity(0, sizeof cpus, &cpus) < 0 ? -errno : CPU_COUNT(&cpus);
+}
+
+static int count_cpus_in_thread(void *arg)
+{
+    int *ret_own = arg;
+    int count = 0;
+    const int result = coil_offload(count_cpus, NULL, NULL, &count);
+
+    *ret_own = count_cpus(NULL);
+    return result < 0 ? result : count;
+}
+
+Test(offload, threads_are_not_tied_to_the_cpu_of_a_core_that_is, .timeout = 60)
+{
+    const coil_options options = {.size = sizeof options, .pin_cores = true};
+    int own = 0;
+    int count = 0;
+
+    cr_assert_eq(fiber_test_coil_run(count_cpus_in_thread, &own, &options, &count), 0);
+    cr_assert_eq(own, 1);
+    cr_assert_eq(count, count_cpus(NULL));
 }

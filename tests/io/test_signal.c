@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "io/signal.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 TestSuite(signal, .timeout = 60);
@@ -165,6 +166,54 @@ FIBER_TEST(signal, what_was_there_before_comes_back)
     cr_assert_eq(caught_before, SIGUSR1);
 }
 
+static void catch_later(int number)
+{
+    (void)number;
+}
+
+FIBER_TEST(signal, what_somebody_else_has_installed_meanwhile_stays)
+{
+    const struct sigaction later = {.sa_handler = catch_later};
+    coil_signal *signal = open_signals(SIGUSR1, SIGUSR2);
+    struct sigaction over;
+    struct sigaction after;
+
+    cr_assert_eq(sigaction(SIGUSR1, &later, &over), 0);
+    coil_signal_close(signal);
+    cr_assert_eq(sigaction(SIGUSR1, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, catch_later);
+    cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_DFL);
+
+    /* Out of order: coil's comes back when nobody needs it, and goes with its next use. */
+    cr_assert_eq(sigaction(SIGUSR1, &over, NULL), 0);
+    signal = open_signals(SIGUSR1, SIGUSR2);
+    cr_assert_eq(raise(SIGUSR1), 0);
+    cr_assert_eq(next(signal), SIGUSR1);
+    coil_signal_close(signal);
+    cr_assert_eq(sigaction(SIGUSR1, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_DFL);
+}
+
+FIBER_TEST(signal, what_somebody_else_has_taken_away_again_does_not_come_back)
+{
+    const struct sigaction later = {.sa_handler = catch_later};
+    coil_signal *signal = open_signals(SIGUSR1, SIGUSR2);
+    struct sigaction over;
+    struct sigaction after;
+
+    cr_assert_eq(sigaction(SIGUSR1, &later, &over), 0);
+    coil_signal_close(signal);
+    coil_signal_close(open_signals(SIGUSR1, SIGUSR2)); /* over that one */
+    cr_assert_eq(sigaction(SIGUSR1, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, catch_later);
+
+    cr_assert_eq(sigaction(SIGUSR1, &over, NULL), 0);
+    coil_signal_close(open_signals(SIGUSR1, SIGUSR2));
+    cr_assert_eq(sigaction(SIGUSR1, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_DFL);
+}
+
 FIBER_TEST(signal, what_cannot_be_caught_is_refused_and_there_is_a_limit)
 {
     coil_signal *signals[COIL__SIGNAL_WATCHES_MAX];
@@ -181,6 +230,57 @@ FIBER_TEST(signal, what_cannot_be_caught_is_refused_and_there_is_a_limit)
     cr_assert_null(more);
     for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++)
         coil_signal_close(signals[i]);
+}
+
+/* ---- Small stacks ---- */
+
+enum {
+    LEFT_OVER = 1024, /* for raise(3), and not for the kernel's frame of a signal as well */
+};
+
+/* Raises a signal where so much of the fiber's stack is left. */
+/* NOLINTNEXTLINE(misc-no-recursion): that is the point */
+static int raise_deep_down(int number)
+{
+    volatile char frame[64];
+    const struct coil__tcb *self = coil__self();
+    const size_t used = (uintptr_t)self->stack_top - (uintptr_t)frame;
+
+    frame[0] = 1;
+    if (used + LEFT_OVER >= self->sched->stacks.usable_size)
+        return raise(number);
+    return raise_deep_down(number) + frame[0] - 1;
+}
+
+static int be_struck_deep_down(void *arg)
+{
+    coil_signal *signal = open_signals(SIGUSR1, SIGUSR2);
+    int result = raise_deep_down(SIGUSR1);
+
+    (void)arg;
+    if (result == 0)
+        result = next(signal) == SIGUSR1 ? 0 : -EILSEQ;
+    coil_signal_close(signal);
+    return result;
+}
+
+static int run_on_a_small_stack(void *arg)
+{
+    const coil_options options = {.size = sizeof options, .stack_size = (size_t)16 * 1024};
+    int result = -1;
+
+    (void)arg;
+    child_check(coil_run(be_struck_deep_down, NULL, &options, &result) == 0, "status");
+    child_check(result == 0, "result");
+    return 0;
+}
+
+Test(signal, handlers_need_no_room_on_the_stack_of_a_fiber)
+{
+    struct child_end end;
+
+    child_run(run_on_a_small_stack, NULL, &end);
+    cr_assert_eq(end.exit_code, 0, "%d %s", end.signal, end.output);
 }
 
 /* ---- Handlers ---- */
@@ -239,6 +339,24 @@ FIBER_TEST(signal, impossible_numbers_are_refused)
     cr_assert_eq(coil_signal_handle(0, count_signal, NULL, NULL), -EINVAL);
     cr_assert_eq(coil_signal_handle(1000, count_signal, NULL, NULL), -EINVAL);
     cr_assert_eq(coil_signal_handle(SIGSTOP, count_signal, NULL, NULL), -EINVAL);
+}
+
+FIBER_TEST(signal, without_memory_none_is_opened_and_nothing_is_watched)
+{
+    coil_signal *signal = NULL;
+    struct sigaction now;
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGUSR1);
+    coil__alloc_fail_after(0);
+    cr_assert_eq(coil_signal_open(&signals, &signal), -ENOMEM);
+    coil__alloc_fail_after(1);
+    cr_assert_eq(coil_signal_open(&signals, &signal), 0, "it needs no more than one block");
+    coil__alloc_fail_after(-1);
+    coil_signal_close(signal);
+    cr_assert_eq(sigaction(SIGUSR1, NULL, &now), 0);
+    cr_assert_eq(now.sa_handler, SIG_DFL);
 }
 
 FIBER_TEST(signal, without_memory_for_a_fiber_the_watching_one_runs_the_function)

@@ -132,6 +132,18 @@ FIBER_TEST(communicate, what_is_not_a_pipe_is_left_out)
 
 /* ---- Deadlines ---- */
 
+/* A deadline may strike while the process is being started: then the thread that does it kills and
+ * reaps the child. */
+static void until_no_thread_starts_a_process(void)
+{
+    coil_stats_info stats = COIL_STATS_INIT;
+
+    do {
+        coil_yield();
+        cr_assert_eq(coil_stats(&stats), 0);
+    } while (stats.offload_running > 0);
+}
+
 struct talk {
     coil_process *process;
     const char *input;
@@ -160,6 +172,7 @@ FIBER_TEST(communicate, a_child_that_reads_nothing_is_left_at_the_deadline)
     cr_assert_lt(output.in_len, MIB);
     coil_process_output_free(&output);
     free(text);
+    until_no_thread_starts_a_process();
     expect_no_children();
 }
 
@@ -219,6 +232,33 @@ FIBER_TEST(communicate, interrupted_again_and_again_no_byte_is_lost_or_doubled)
     coil_process_output_free(&talk.output);
     coil_process_free(talk.process);
     free(text);
+}
+
+/* As "kill" at the backdoor does. */
+static bool cancel_by_name(const char *name)
+{
+    struct coil_fiber *fiber = coil__fiber_next(coil__sched(), NULL);
+
+    while (fiber && strcmp(fiber->name, name) != 0)
+        fiber = coil__fiber_next(coil__sched(), fiber);
+    if (fiber)
+        coil_cancel(fiber);
+    return fiber != NULL;
+}
+
+FIBER_TEST(communicate, a_pump_that_somebody_cancels_ends_the_call)
+{
+    coil_process_options options = all_pipes();
+    struct talk talk = {.input = NULL};
+    coil_fiber *fiber;
+
+    talk.process = spawn_script("exec sleep 60", &options);
+    fiber = spawn_until_parked(communicate, &talk);
+    cr_assert(cancel_by_name("process pump"));
+    cr_assert_eq(join_and_drop(fiber), -ECANCELED);
+    coil_process_output_free(&talk.output);
+    coil_process_free(talk.process);
+    expect_no_children();
 }
 
 FIBER_TEST(communicate, a_grandchild_that_holds_the_output_keeps_it_open_but_not_the_end)

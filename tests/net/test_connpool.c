@@ -2,6 +2,7 @@
 /* Pools of connections: used again, replaced when the peer has spoken or left, dropped at once. */
 #include <sys/socket.h>
 
+#include "base/alloc.h"
 #include "support/fiber_test.h"
 
 struct peer {
@@ -147,4 +148,24 @@ FIBER_TEST(connpool, a_connect_that_fails_says_why)
     cr_assert_eq(coil_respool_get(peer.pool, "no address", &connection), -EINVAL);
     cr_assert_null(connection);
     coil_respool_free(peer.pool);
+}
+
+FIBER_TEST(connpool, when_any_allocation_of_a_get_fails_no_connection_and_no_place_is_lost)
+{
+    coil_resource *connection = NULL;
+    struct peer peer;
+    int result;
+    int n = 0;
+
+    setup(&peer); /* with two places: more failures than that would use them up */
+    do {
+        coil__alloc_fail_after(n++);
+        result = coil_respool_get(peer.pool, peer.address, &connection);
+        coil__alloc_fail_after(-1);
+        cr_assert(result == 0 || result == -ENOMEM, "allocation %d: %d", n, result);
+        cr_assert_lt(n, 100);
+    } while (result < 0);
+    cr_assert_gt(n, 3);
+    coil_respool_drop(connection);
+    teardown(&peer);
 }

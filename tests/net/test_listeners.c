@@ -190,6 +190,21 @@ CORES_TEST(a_signal_stops_all_gracefully)
     cr_assert_eq(coil_close(client), 0);
 }
 
+CORES_TEST(a_signal_before_the_servers_begin_is_kept_if_the_listeners_are_asked_to)
+{
+    coil_listen_options options = COIL_LISTEN_OPTIONS_INIT;
+    struct sigaction now;
+    coil_listeners *listeners;
+
+    options.stop_on_signals = true;
+    cr_assert_eq(coil_listen_cores("127.0.0.1:0", &options, &listeners), 0);
+    cr_assert_eq(raise(SIGTERM), 0);
+    cr_assert_eq(coil_serve_cores(listeners, echo, NULL, NULL), 0);
+    coil_listeners_close(listeners);
+    cr_assert_eq(sigaction(SIGTERM, NULL, &now), 0);
+    cr_assert_eq(now.sa_handler, SIG_DFL);
+}
+
 CORES_TEST(a_second_signal_cancels_what_runs_on_all_cores)
 {
     const struct sigaction ignore = {.sa_handler = SIG_IGN};

@@ -258,6 +258,57 @@ CORES_TEST(descriptors_that_were_passed_move_along)
     }
 }
 
+/* ---- Further moves ---- */
+
+struct second_arrival {
+    struct arrival arrival;
+    atomic_int moved;
+    atomic_bool is_released;
+    atomic_bool has_left;
+};
+
+/* Lets the stream go home and stays. */
+static int move_home_and_stay(coil_stream *stream, void *arg)
+{
+    struct second_arrival *second = arg;
+    char byte;
+
+    if (coil_read(stream, &byte, 1) != 1)
+        return -EILSEQ;
+    second->moved = coil_stream_move(stream, 0, read_to_the_end, &second->arrival);
+    while (!second->is_released)
+        (void)coil_sleep(COIL_MS(1));
+    second->has_left = true;
+    return 0;
+}
+
+CORES_TEST(a_stream_moves_on_and_only_its_last_handlers_return_closes_it)
+{
+    struct second_arrival second = {.arrival.offset = 1, .moved = 1};
+    coil_stream *stream;
+    char bytes[20];
+    int fd;
+
+    pattern_fill(bytes, sizeof bytes, 0);
+    stream_and_fd(&stream, &fd);
+    write_fd(fd, bytes, 10);
+    cr_assert_eq(coil_stream_move(stream, 1, move_home_and_stay, &second), 0);
+    while (second.arrival.read < 9)
+        coil_yield();
+    second.is_released = true;
+    while (!second.has_left)
+        coil_yield();
+    write_fd(fd, bytes + 10, 10);
+    cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+    await(&second.arrival);
+    cr_assert_eq(second.moved, 0);
+    cr_assert_eq(second.arrival.core, 0);
+    cr_assert_eq(second.arrival.read, 19);
+    cr_assert(second.arrival.is_intact);
+    cr_assert_eq(read_fd(fd, bytes, 1), 0);
+    cr_assert_eq(close(fd), 0);
+}
+
 /* ---- Failures ---- */
 
 static void assert_closed(int fd)
@@ -282,6 +333,19 @@ CORES_TEST(a_move_that_is_impossible_closes_the_stream)
     cr_assert_eq(coil_pipe(&stream, &writer), 0);
     cr_assert_eq(coil_stream_move(stream, 1, read_to_the_end, &arrival), -EOPNOTSUPP);
     cr_assert_eq(coil_close(writer), 0);
+    cr_assert_not(arrival.is_done);
+}
+
+CORES_TEST(standard_streams_stay_and_their_descriptors_open)
+{
+    struct arrival arrival = {.offset = 0};
+    coil_stream *stream;
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(coil_stderr(&stream), 0, "a new one");
+        cr_assert_eq(coil_stream_move(stream, 1, read_to_the_end, &arrival), -EOPNOTSUPP);
+        cr_assert_geq(fcntl(STDERR_FILENO, F_GETFD), 0);
+    }
     cr_assert_not(arrival.is_done);
 }
 

@@ -151,13 +151,6 @@ static int scenario(void *arg)
     return result;
 }
 
-static void be_silent(coil_log_level level, const char *message, void *arg)
-{
-    (void)level;
-    (void)message;
-    (void)arg;
-}
-
 /* ---- Memory ---- */
 
 Test(net_faults, every_allocation_may_fail_and_nothing_is_left_or_hangs)
@@ -165,22 +158,13 @@ Test(net_faults, every_allocation_may_fail_and_nothing_is_left_or_hangs)
     bool is_repeated = true;
     int failures = 0;
 
-    coil_log_set(be_silent, NULL);
     for (int n = 0;; n++) {
-        const int64_t blocks = coil__alloc_live_count();
-        const int fds = count_fds();
-        int result = -1;
-        int run_result;
+        const int result = run_with_allocations(scenario, &is_repeated, n);
 
-        coil__alloc_fail_after(n);
-        run_result = fiber_test_coil_run(scenario, &is_repeated, NULL, &result);
-        coil__alloc_fail_after(-1);
-        cr_assert_eq(coil__alloc_live_count(), blocks, "allocation %d", n);
-        cr_assert_eq(count_fds(), fds, "allocation %d", n);
         cr_assert_neq(result, -EILSEQ, "allocation %d", n);
-        if (run_result == 0 && result == 0 && failures > 0 && n > 60)
+        if (result == 0 && failures > 0 && n > 60)
             break;
-        failures += run_result < 0 || result < 0;
+        failures += result < 0;
         cr_assert_lt(n, 1000);
     }
     cr_assert_gt(failures, 5);

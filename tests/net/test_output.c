@@ -2,50 +2,11 @@
 /* Writing to a stream: what was written arrives once and in order, leaves when it should and not
  * before, and a failure shows where the header says.
  */
-#include <poll.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "net/net_fixture.h"
+#include "net/output_fixture.h"
 
 TestSuite(output, .timeout = 60);
-
-enum {
-    KIB = 1024,
-    MIB = 1024 * KIB,
-};
-
-/* ---- Counting the sends ---- */
-
-static struct coil__stream_ops counting;
-static unsigned send_count;
-
-static void counted_start(coil_stream *stream)
-{
-    send_count++;
-    coil__socket_ops.output_start(stream);
-}
-
-static ssize_t counted_send(coil_stream *stream, struct msghdr *message)
-{
-    send_count++;
-    return coil__socket_ops.output_send(stream, message);
-}
-
-static void count_sends(coil_stream *stream)
-{
-    counting = coil__socket_ops;
-    counting.output_start = counted_start;
-    counting.output_send = counted_send;
-    stream->ops = &counting;
-    send_count = 0;
-}
-
-static void finish(coil_stream *stream, int fd)
-{
-    cr_assert_eq(close(fd), 0);
-    (void)coil_close(stream);
-}
 
 /* ---- When bytes leave ---- */
 
@@ -88,21 +49,6 @@ FIBER_TEST(output, writing_nothing_takes_no_buffer)
     cr_assert_eq(coil_printf(stream, "%s", ""), 0);
     cr_assert_null(stream->output.chunk);
     finish(stream, fd);
-}
-
-struct asker {
-    coil_stream *stream;
-    char answer[16];
-};
-
-static int ask(void *arg)
-{
-    struct asker *asker = arg;
-    const int result = coil_write(asker->stream, "question\n", 9);
-
-    if (result < 0)
-        return result;
-    return (int)coil_read_line(asker->stream, asker->answer, sizeof asker->answer);
 }
 
 FIBER_TEST(output, a_read_that_parks_sends_what_was_written)

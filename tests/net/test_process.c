@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "net/process_fixture.h"
 
 TestSuite(process, .timeout = 60);
@@ -488,35 +487,15 @@ static int talk_to_cat(void *arg)
     return result;
 }
 
-static void be_silent(coil_log_level level, const char *message, void *arg)
-{
-    (void)level;
-    (void)message;
-    (void)arg;
-}
-
 Test(process, every_allocation_may_fail_and_nothing_is_left)
 {
-    int failures = 0;
+    int failures;
 
-    coil_log_set(be_silent, NULL);
-    for (int n = 0;; n++) {
-        const int64_t blocks = coil__alloc_live_count();
-        const int fds = count_fds();
-        int result = -1;
-        int run_result;
-
-        coil__alloc_fail_after(n);
-        run_result = fiber_test_coil_run(talk_to_cat, NULL, NULL, &result);
-        coil__alloc_fail_after(-1);
-        cr_assert_eq(coil__alloc_live_count(), blocks, "allocation %d", n);
-        cr_assert_eq(count_fds(), fds, "allocation %d", n);
+    for (failures = 0; run_with_allocations(talk_to_cat, NULL, failures) != 0; failures++) {
         expect_no_children();
-        if (run_result == 0 && result == 0)
-            break;
-        failures++;
-        cr_assert_lt(n, 1000);
+        cr_assert_lt(failures, 1000);
     }
+    expect_no_children();
     cr_assert_gt(failures, 10);
 }
 

@@ -3,6 +3,7 @@
  * nothing else of its parent.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,4 +316,18 @@ FIBER_TEST(process_options, no_signal_is_blocked_or_ignored_in_the_child)
     /* The last digits are those of signals 1 to 28. Some above are the C library's own. */
     expect_output("grep -E 'Sig(Blk|Ign)' /proc/self/status | grep -o '.......$'", &options,
                   "0000000\n0000000\n");
+}
+
+static const coil_options pinned = {.size = sizeof pinned, .pin_cores = true};
+
+FIBER_TEST_WITH(process_options, a_child_may_use_all_cpus_that_the_program_may, &pinned)
+{
+    coil_process_options options = COIL_PROCESS_OPTIONS_INIT;
+    char expected[16];
+    cpu_set_t cpus;
+
+    /* Criterion's own process has never been tied to one. */
+    cr_assert_eq(sched_getaffinity(getppid(), sizeof cpus, &cpus), 0);
+    (void)snprintf(expected, sizeof expected, "%d\n", CPU_COUNT(&cpus));
+    expect_output("nproc", &options, expected);
 }

@@ -8,12 +8,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "net/net_fixture.h"
+#include "net/output_fixture.h"
 
 TestSuite(sendfile, .timeout = 60);
 
 enum {
-    MIB = 1024 * 1024,
     SIZE = MIB + 777, /* of the file: many pieces and a rest */
 };
 
@@ -32,7 +31,7 @@ static int make_file(size_t size)
     return fd;
 }
 
-static void finish(coil_stream *stream, int peer, int fd)
+static void finish_file(coil_stream *stream, int peer, int fd)
 {
     if (peer >= 0)
         cr_assert_eq(close(peer), 0);
@@ -59,30 +58,6 @@ static int send_it(void *arg)
 
     return coil_sendfile(sending->stream, sending->fd, sending->offset, sending->size,
                          &sending->sent);
-}
-
-static struct coil__stream_ops counting;
-static unsigned send_count;
-
-static void counted_start(coil_stream *stream)
-{
-    send_count++;
-    coil__socket_ops.output_start(stream);
-}
-
-static ssize_t counted_send(coil_stream *stream, struct msghdr *message)
-{
-    send_count++;
-    return coil__socket_ops.output_send(stream, message);
-}
-
-static void count_sends(coil_stream *stream)
-{
-    counting = coil__socket_ops;
-    counting.output_start = counted_start;
-    counting.output_send = counted_send;
-    stream->ops = &counting;
-    send_count = 0;
 }
 
 /* ---- What arrives ---- */
@@ -125,7 +100,7 @@ FIBER_TEST(sendfile, a_file_arrives_whole_between_what_was_written_before_and_af
     cr_assert_arr_eq(collecting.data + 5 + SIZE, ":end", 4);
     cr_assert_eq(lseek(fd, 0, SEEK_CUR), SIZE, "the position is as make_file() left it");
     free(collecting.data);
-    finish(stream, collecting.fd, fd);
+    finish_file(stream, collecting.fd, fd);
 }
 
 FIBER_TEST(sendfile, a_small_file_leaves_with_its_head_in_one_send)
@@ -145,7 +120,7 @@ FIBER_TEST(sendfile, a_small_file_leaves_with_its_head_in_one_send)
     cr_assert_eq(read_now(peer, text, sizeof text), 105);
     cr_assert(pattern_matches(text + 5, 100, 0));
     cr_assert_eq(send_count, 1);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 FIBER_TEST(sendfile, offset_and_size_choose_the_bytes_and_the_end_of_the_file_ends_them)
@@ -170,7 +145,7 @@ FIBER_TEST(sendfile, offset_and_size_choose_the_bytes_and_the_end_of_the_file_en
     cr_assert_eq(read_now(peer, text, sizeof text), 150);
     cr_assert(pattern_matches(text, 50, 200));
     cr_assert(pattern_matches(text + 50, 100, 900));
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 FIBER_TEST(sendfile, several_pieces_end_where_they_should_and_not_with_the_last_piece)
@@ -190,7 +165,7 @@ FIBER_TEST(sendfile, several_pieces_end_where_they_should_and_not_with_the_last_
     cr_assert_eq(read_now(peer, data, 2 * wanted), wanted);
     cr_assert(pattern_matches(data, wanted, 5));
     free(data);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 FIBER_TEST(sendfile, a_pipe_is_sent_as_it_comes)
@@ -221,7 +196,7 @@ FIBER_TEST(sendfile, a_pipe_is_sent_as_it_comes)
     cr_assert_eq(coil_flush(stream), 0);
     cr_assert_eq(read_fd(peer, text, 6), 6);
     cr_assert_arr_eq(text, "second", 6);
-    finish(stream, peer, fds[0]);
+    finish_file(stream, peer, fds[0]);
 }
 
 /* ---- One writer ---- */
@@ -254,7 +229,7 @@ FIBER_TEST(sendfile, no_other_fiber_writes_in_between_and_the_reader_goes_on)
     cr_assert(pattern_matches(data, SIZE, 0));
     cr_assert_eq(read_now(peer, text, sizeof text), 1);
     free(data);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 /* ---- Interruptions ---- */
@@ -277,7 +252,7 @@ FIBER_TEST(sendfile, an_expired_scope_sends_nothing_and_it_can_be_tried_again)
     cr_assert_eq(coil_sendfile(stream, fd, 0, 5, &sent), 0);
     cr_assert_eq(coil_flush(stream), 0);
     cr_assert_eq(read_now(peer, text, sizeof text), 5);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 FIBER_TEST(sendfile, an_interruption_while_the_file_is_read_leaves_the_output_as_it_was)
@@ -306,7 +281,7 @@ FIBER_TEST(sendfile, an_interruption_while_the_file_is_read_leaves_the_output_as
     cr_assert_eq(read_fd(peer, text, 3), 3);
     cr_assert_arr_eq(text, "def", 3);
     cr_assert_eq(close(fds[1]), 0);
-    finish(stream, peer, fds[0]);
+    finish_file(stream, peer, fds[0]);
 }
 
 FIBER_TEST(sendfile, an_interruption_in_the_middle_of_a_piece_ends_the_output)
@@ -336,7 +311,7 @@ FIBER_TEST(sendfile, an_interruption_in_the_middle_of_a_piece_ends_the_output)
     cr_assert_eq(coil_write(stream, "x", 1), -EPIPE);
     cr_assert_eq(coil_sendfile(stream, fd, 0, 1, NULL), -EPIPE);
     free(data);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }
 
 /* ---- Errors ---- */
@@ -357,7 +332,7 @@ FIBER_TEST(sendfile, what_cannot_be_read_is_told_and_harms_no_output)
     cr_assert_eq(coil_write(stream, "fine", 4), 0);
     cr_assert_eq(coil_flush(stream), 0);
     cr_assert_eq(read_now(peer, text, sizeof text), 4);
-    finish(stream, peer, directory);
+    finish_file(stream, peer, directory);
 }
 
 FIBER_TEST(sendfile, a_peer_that_is_gone_ends_the_output)
@@ -372,7 +347,7 @@ FIBER_TEST(sendfile, a_peer_that_is_gone_ends_the_output)
     cr_assert_eq(coil_sendfile(stream, fd, 0, SIZE, &sent), -EPIPE);
     cr_assert_eq(sent, 0);
     cr_assert_eq(coil_write(stream, "x", 1), -EPIPE);
-    finish(stream, -1, fd);
+    finish_file(stream, -1, fd);
 }
 
 /* ---- A close meanwhile ---- */
@@ -430,5 +405,5 @@ FIBER_TEST(sendfile, without_memory_it_fails_and_can_be_tried_again)
     cr_assert_gt(after, 2, "the buffer and the stream's chunk");
     cr_assert_eq(coil_flush(stream), 0);
     cr_assert_eq(read_now(peer, text, sizeof text), 100);
-    finish(stream, peer, fd);
+    finish_file(stream, peer, fd);
 }

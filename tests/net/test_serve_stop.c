@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "io/signal.h"
 #include "net/listener.h"
 #include "net/serve_fixture.h"
 
@@ -147,6 +148,66 @@ FIBER_TEST(serve_stop, a_stop_before_the_server_begins_is_kept)
     coil_serve_stop(site.listener);
     site_start(&site);
     cr_assert_eq(site_end(&site), 0);
+}
+
+static void listen_for_signals(struct site *site)
+{
+    coil_listen_options options = COIL_LISTEN_OPTIONS_INIT;
+
+    options.stop_on_signals = true;
+    site_open(site, finish_at_once);
+    coil_listener_close(site->listener);
+    cr_assert_eq(coil_listen(site->address, &options, &site->listener), 0);
+}
+
+FIBER_TEST(serve_stop, a_signal_before_the_server_begins_is_kept_if_the_listener_is_asked_to)
+{
+    for (int stop_on_signals = 0; stop_on_signals < 2; stop_on_signals++) {
+        struct sigaction now;
+        struct site site;
+        int fd;
+
+        listen_for_signals(&site);
+        site.options.stop_on_signals = stop_on_signals;
+        fd = dial(site.address);
+        cr_assert_eq(raise(SIGTERM), 0);
+        site_start(&site);
+        cr_assert_eq(site_end(&site), 0);
+        cr_assert_eq(site.served, 1, "who came before");
+        cr_assert_eq(close(fd), 0);
+        cr_assert_eq(sigaction(SIGTERM, NULL, &now), 0);
+        cr_assert_eq(now.sa_handler, SIG_DFL);
+    }
+}
+
+FIBER_TEST(serve_stop, a_listener_that_is_asked_to_stops_its_server_by_a_later_signal)
+{
+    struct site site;
+
+    listen_for_signals(&site);
+    site_start(&site);
+    cr_assert_eq(raise(SIGINT), 0);
+    cr_assert_eq(site_end(&site), 0);
+}
+
+FIBER_TEST(serve_stop, a_listener_that_cannot_watch_or_listen_leaves_nothing_behind)
+{
+    coil_listen_options options = COIL_LISTEN_OPTIONS_INIT;
+    coil_listener *listeners[COIL__SIGNAL_WATCHES_MAX];
+    coil_listener *more = NULL;
+    char address[COIL_ADDRESS_SIZE];
+
+    options.stop_on_signals = true;
+    for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++)
+        cr_assert_eq(coil_listen("127.0.0.1:0", &options, &listeners[i]), 0);
+    cr_assert_eq(coil_listen("127.0.0.1:0", &options, &more), -EAGAIN);
+    coil_listener_close(listeners[0]);
+    cr_assert_gt(coil_listener_address(listeners[1], address, sizeof address), 0);
+    cr_assert_eq(coil_listen(address, &options, &more), -EADDRINUSE);
+    cr_assert_null(more);
+    cr_assert_eq(coil_listen("127.0.0.1:0", &options, &listeners[0]), 0);
+    for (int i = 0; i < COIL__SIGNAL_WATCHES_MAX; i++)
+        coil_listener_close(listeners[i]);
 }
 
 FIBER_TEST(serve_stop, what_was_accepted_before_an_early_stop_is_served)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "net/stream.h"
 #include "support/child.h"
 #include "support/fiber_test.h"
@@ -524,4 +525,41 @@ Test(stdio, standard_error_is_written_at_the_end_too)
 
     cr_assert_eq(end.exit_code, 0);
     cr_assert_str_eq(end.output, "an error\n");
+}
+
+/* ---- Without memory ---- */
+
+static void be_silent(coil_log_level level, const char *message, void *arg)
+{
+    (void)level;
+    (void)message;
+    (void)arg;
+}
+
+static int check_memory(void *arg)
+{
+    const int fd = pipe_to(STDOUT_FILENO);
+    const int64_t blocks = coil__alloc_live_count();
+    int run_result;
+    int result;
+    int n = 0;
+
+    (void)arg;
+    coil_log_set(be_silent, NULL);
+    do {
+        result = -1;
+        coil__alloc_fail_after(n++);
+        run_result = fiber_test_coil_run(print_hello, NULL, NULL, &result);
+        coil__alloc_fail_after(-1);
+        child_check(coil__alloc_live_count() == blocks, "nothing is left");
+        child_check(n < 1000, "it passes some time");
+    } while (run_result < 0 || result < 0);
+    child_check(n > 3, "it failed before");
+    expect_text(fd, "hello\n");
+    return 0;
+}
+
+Test(stdio, when_any_allocation_fails_nothing_is_written_or_left)
+{
+    expect_success(check_memory);
 }

@@ -322,6 +322,40 @@ FIBER_TEST(udp, unix_datagrams_carry_the_address_of_a_sender_that_has_one)
     cr_assert_eq(access(client_path + 5, F_OK), -1);
 }
 
+/* As long as they can be: 107 bytes, and behind the abstract name's own NUL as many. */
+FIBER_TEST(udp, a_unix_sender_may_have_the_longest_address)
+{
+    static const char *const beginnings[] = {"unix:/tmp/coil-test-", "unix:@coil test "};
+
+    for (int i = 0; i < 2; i++) {
+        char server_path[COIL_ADDRESS_SIZE];
+        char client_path[COIL_ADDRESS_SIZE];
+        coil_udp *server;
+        coil_udp *client;
+        coil_address from;
+        char data[8];
+        int length;
+
+        (void)snprintf(server_path, sizeof server_path, "%s%d", beginnings[i], (int)getpid());
+        length = snprintf(client_path, sizeof client_path, "%s%d-", beginnings[i], (int)getpid());
+        memset(client_path + length, 'x', sizeof "unix:" + 106 - (size_t)length);
+        client_path[sizeof "unix:" + 106] = '\0';
+        server = udp_at(server_path);
+        cr_assert_eq(coil_udp_connect(server_path, client_path, NULL, &client), 0);
+        for (int j = 0; j < 2; j++) {
+            send_text(client, "hello");
+            cr_assert_eq(j ? coil_udp_try_recv(server, data, sizeof data, &from)
+                           : coil_udp_recv(server, data, sizeof data, &from),
+                         5);
+            cr_assert_str_eq(text_of(&from), client_path);
+            cr_assert_eq(coil_udp_send(server, "olleh", 5, &from), 0);
+            expect_text(client, "olleh");
+        }
+        coil_udp_close(client);
+        coil_udp_close(server);
+    }
+}
+
 FIBER_TEST(udp, abstract_unix_datagrams_need_no_file)
 {
     char path[COIL_ADDRESS_SIZE];

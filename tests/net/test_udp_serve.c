@@ -49,6 +49,12 @@ static int site_join(struct site *site)
     return result;
 }
 
+static void site_stop(struct site *site)
+{
+    coil_udp_serve_stop(site->udp);
+    cr_assert_eq(site_join(site), 0);
+}
+
 static int answer(const void *data, size_t size, const coil_address *from, coil_udp *udp, void *arg)
 {
     struct site *site = arg;
@@ -77,6 +83,24 @@ static void until_running(const struct site *site, unsigned count)
         coil_yield();
 }
 
+/* Starts a server and returns a client whose text is with a handler that waits at the gate. */
+static coil_udp *site_start_and_send(struct site *site, const char *text)
+{
+    coil_udp *client = udp_to(site->udp);
+
+    site_start(site);
+    send_text(client, text);
+    until_running(site, 1);
+    return client;
+}
+
+/* Yields until the server waits for what has this name. */
+static void until_waiting_for(const struct site *site, const char *name)
+{
+    while (!site->fiber->tcb->wait_name || strcmp(site->fiber->tcb->wait_name, name) != 0)
+        coil_yield();
+}
+
 /* ---- Serving ---- */
 
 FIBER_TEST(udp_serve, every_datagram_is_handled_and_can_be_answered)
@@ -94,8 +118,7 @@ FIBER_TEST(udp_serve, every_datagram_is_handled_and_can_be_answered)
     send_text(client, "three");
     expect_text(client, "three");
 
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
     cr_assert_eq(site.served, 3);
     coil_udp_close(client);
 }
@@ -123,8 +146,7 @@ FIBER_TEST(udp_serve, no_more_handlers_run_than_asked_for_and_the_rest_wait_in_t
     while (site.served < DATAGRAMS)
         coil_yield();
     cr_assert_eq(site.running_max, AT_A_TIME);
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
     coil_udp_close(client);
 }
 
@@ -144,8 +166,7 @@ FIBER_TEST(udp_serve, a_datagram_longer_than_size_max_is_dropped_with_a_word_in_
     expect_text(client, "1234");
 
     cr_assert_not_null(strstr(message, "5 bytes was dropped"), "%s", message);
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
     cr_assert_eq(site.served, 1);
     coil_udp_close(client);
 }
@@ -169,8 +190,7 @@ FIBER_TEST(udp_serve, an_answer_to_nobody_does_not_end_a_server)
         coil_yield();
 
     cr_assert_not_null(site.fiber->tcb, "it still serves");
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
 }
 
 FIBER_TEST(udp_serve, a_socket_is_served_once_at_a_time)
@@ -181,8 +201,7 @@ FIBER_TEST(udp_serve, a_socket_is_served_once_at_a_time)
     site_start(&site);
     cr_assert_eq(coil_udp_serve(site.udp, answer, NULL, NULL), -EBUSY);
 
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
 }
 
 /* ---- Stopping ---- */
@@ -193,10 +212,7 @@ FIBER_TEST(udp_serve, a_stop_lets_handlers_finish_and_answer)
     coil_udp *client;
 
     site_open(&site, wait_at_gate);
-    client = udp_to(site.udp);
-    site_start(&site);
-    send_text(client, "slow");
-    until_running(&site, 1);
+    client = site_start_and_send(&site, "slow");
     coil_udp_serve_stop(site.udp);
     coil_yield();
     cr_assert_eq(site.running, 1);
@@ -215,10 +231,7 @@ FIBER_TEST(udp_serve, after_the_grace_handlers_are_cancelled)
 
     site_open(&site, wait_at_gate);
     site.options.grace = COIL_MS(5);
-    client = udp_to(site.udp);
-    site_start(&site);
-    send_text(client, "slow");
-    until_running(&site, 1);
+    client = site_start_and_send(&site, "slow");
     coil_udp_serve_stop(site.udp);
 
     cr_assert_eq(site_join(&site), 0);
@@ -234,13 +247,9 @@ FIBER_TEST(udp_serve, a_stop_reaches_a_server_that_waits_for_a_free_handler)
     site_open(&site, wait_at_gate);
     site.options.concurrency = 1;
     site.options.grace = COIL_MS(5);
-    client = udp_to(site.udp);
-    site_start(&site);
-    send_text(client, "first");
-    until_running(&site, 1);
+    client = site_start_and_send(&site, "first");
     send_text(client, "second");
-    while (strcmp(site.fiber->tcb->wait_name ? site.fiber->tcb->wait_name : "", "pool slot") != 0)
-        coil_yield();
+    until_waiting_for(&site, "pool slot");
     coil_udp_serve_stop(site.udp);
 
     cr_assert_eq(site_join(&site), 0);
@@ -254,10 +263,7 @@ FIBER_TEST(udp_serve, an_interruption_cancels_the_handlers_at_once)
     coil_udp *client;
 
     site_open(&site, wait_at_gate);
-    client = udp_to(site.udp);
-    site_start(&site);
-    send_text(client, "slow");
-    until_running(&site, 1);
+    client = site_start_and_send(&site, "slow");
     coil_cancel(site.fiber);
 
     cr_assert_eq(site_join(&site), -ECANCELED);
@@ -315,12 +321,10 @@ FIBER_TEST(udp_serve, a_shortage_of_memory_delays_datagrams_and_loses_none)
     expect_text(client, "x");
     coil__alloc_fail_after(0);
     send_text(client, "y");
-    while (strcmp(site.fiber->tcb->wait_name ? site.fiber->tcb->wait_name : "", "sleep") != 0)
-        coil_yield();
+    until_waiting_for(&site, "sleep");
     coil__alloc_fail_after(-1);
 
     expect_text(client, "y");
-    coil_udp_serve_stop(site.udp);
-    cr_assert_eq(site_join(&site), 0);
+    site_stop(&site);
     coil_udp_close(client);
 }

@@ -163,6 +163,8 @@ FIBER_TEST(unix_sockets, surplus_descriptors_are_closed)
 
     cr_assert_eq(coil_recv_fds(to, data, sizeof data, &fd, 1, &count), 1);
     cr_assert_eq(count, 1);
+    cr_assert(coil_stream_fds_lost(to));
+    cr_assert_not(coil_stream_fds_lost(to), "told once");
     expect_pipe(fd, "a");
     cr_assert_eq(coil_take_fds(to, &fd, 1), 0); /* and the test counts its descriptors */
     close_both(from, to);
@@ -189,6 +191,7 @@ FIBER_TEST(unix_sockets, descriptors_beyond_the_limit_are_closed_with_a_word_in_
     cr_assert_eq(count, 2);
     expect_pipe(fds[0], "1");
     expect_pipe(fds[1], "2");
+    cr_assert(coil_stream_fds_lost(to));
     cr_assert_not_null(strstr(message, "more descriptors"), "%s", message);
     close_both(from, to);
 }
@@ -216,6 +219,7 @@ FIBER_TEST(unix_sockets, a_stream_that_wants_none_gets_the_bytes_alone)
     send_pipe(from, "x", "never seen");
     cr_assert_eq(coil_read(to, data, sizeof data), 1);
     cr_assert_eq(coil_take_fds(to, &fd, 1), 0);
+    cr_assert_not(coil_stream_fds_lost(to), "it wants to know nothing of them");
     close_both(from, to);
 }
 
@@ -353,6 +357,7 @@ FIBER_TEST(unix_sockets, a_process_without_free_descriptors_gets_the_bytes_and_a
     cr_assert_eq(coil_recv_fds(to, data, sizeof data, &fd, 1, &count), 1);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     cr_assert_eq(count, 0);
+    cr_assert(coil_stream_fds_lost(to));
     cr_assert_not_null(strstr(message, "descriptors"), "%s", message);
     close_both(from, to);
 }
@@ -413,6 +418,7 @@ FIBER_TEST(unix_sockets, a_descriptor_travels_with_a_datagram)
 
     cr_assert_eq(coil_udp_recv_fds(b, &received, &taken, 1), 1);
     cr_assert_eq(received.length, 2);
+    cr_assert_not(received.has_lost_fds);
     expect_pipe(taken, "inside");
     cr_assert_eq(coil_udp_recv_fds(b, &received, &taken, 1), 0);
     cr_assert_eq(received.length, 5);
@@ -437,11 +443,45 @@ FIBER_TEST(unix_sockets, unwanted_descriptors_of_datagrams_are_closed)
     (void)close(fds[1]);
 
     cr_assert_eq(coil_udp_recv_fds(b, &received, &taken, 1), 1);
+    cr_assert(received.has_lost_fds);
     expect_pipe(taken, "a");
-    expect_text(b, "fd");
+    received.has_lost_fds = false;
+    cr_assert_eq(coil_udp_recv_batch(b, &received, 1), 1);
+    cr_assert(received.has_lost_fds);
+    received.has_lost_fds = false;
     cr_assert_eq(coil_udp_recv_fds(b, &received, NULL, 0), 0);
+    cr_assert(received.has_lost_fds);
     cr_assert_eq(coil_udp_send_fds(a, &sent, &(int){9999}, 1), -EBADF);
     cr_assert_eq(coil_udp_send_fds(a, &sent, NULL, 0), -EINVAL);
+    coil_udp_close(a);
+    coil_udp_close(b);
+}
+
+FIBER_TEST(unix_sockets, a_process_without_room_for_all_descriptors_of_a_datagram_is_told)
+{
+    coil_udp *a;
+    coil_udp *b;
+    char data[8];
+    const coil_datagram sent = {.data = (char[]){"fd"}, .size = 2};
+    coil_datagram received = {.data = data, .size = sizeof data};
+    int fds[2] = {pipe_with("a"), pipe_with("b")};
+    struct rlimit limit;
+    struct rlimit tight;
+    int taken[2];
+
+    unix_datagram_pair(&a, &b);
+    cr_assert_eq(coil_udp_send_fds(a, &sent, fds, 2), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)fds[0] + 1, .rlim_max = limit.rlim_max};
+    (void)close(fds[0]);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+
+    cr_assert_eq(coil_udp_recv_fds(b, &received, taken, 2), 1, "the lowest free number, and none");
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert(received.has_lost_fds);
+    cr_assert_eq(received.length, 2);
+    expect_pipe(taken[0], "a");
+    (void)close(fds[1]);
     coil_udp_close(a);
     coil_udp_close(b);
 }

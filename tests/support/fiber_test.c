@@ -46,6 +46,29 @@ void fiber_test_run(void (*body)(void), const coil_options *options)
     cr_assert_eq(coil__alloc_live_count(), blocks_before, "memory was left allocated");
 }
 
+static void be_silent(coil_log_level level, const char *message, void *arg)
+{
+    (void)level;
+    (void)message;
+    (void)arg;
+}
+
+int run_with_allocations(int (*main)(void *), void *arg, int n)
+{
+    const int64_t blocks = coil__alloc_live_count();
+    const int fds = count_fds();
+    int result = -1;
+    int run_result;
+
+    coil_log_set(be_silent, NULL);
+    coil__alloc_fail_after(n);
+    run_result = fiber_test_coil_run(main, arg, NULL, &result);
+    coil__alloc_fail_after(-1);
+    cr_assert_eq(coil__alloc_live_count(), blocks, "allocation %d", n);
+    cr_assert_eq(count_fds(), fds, "allocation %d", n);
+    return result != 0 ? result : run_result;
+}
+
 void until_parked(const coil_fiber *fiber)
 {
     while (fiber->tcb && fiber->tcb->state != COIL__FIBER_PARKED)

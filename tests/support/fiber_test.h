@@ -35,6 +35,10 @@ void fiber_test_run(void (*body)(void), const coil_options *options);
 int fiber_test_coil_run(int (*main)(void *), void *arg, const coil_options *options,
                         int *ret_result);
 
+/* The same with a silent log and memory for `n` allocations only: each later one fails. The test
+ * fails if blocks or descriptors are left. Returns 0 if the run and main passed, or what failed. */
+int run_with_allocations(int (*main)(void *), void *arg, int n);
+
 /* Spawns, and lets it run until it parks or ends. */
 coil_fiber *spawn_until_parked(int (*fn)(void *), void *arg);
 

@@ -52,6 +52,7 @@ coil_respool *make_pool(struct factory *factory, coil_respool_options options)
     coil_respool *pool = NULL;
 
     *factory = (struct factory){.made = 0};
+    coil_sem_init(&factory->gate, 0);
     options.size = sizeof options;
     options.create = factory_create;
     options.destroy = factory_destroy;
@@ -84,12 +85,38 @@ void free_pool(coil_respool *pool, const struct factory *factory)
     cr_assert_eq(factory->made, factory->unmade);
 }
 
-int get_and_log(void *arg)
+void make_idle(coil_respool *pool, int count)
+{
+    coil_resource *resources[WAITERS];
+
+    cr_assert_leq(count, WAITERS);
+    for (int i = 0; i < count; i++)
+        resources[i] = get_resource(pool, "");
+    for (int i = 0; i < count; i++)
+        coil_respool_put(resources[i]);
+}
+
+static int get_and_log(void *arg)
 {
     struct getter *getter = arg;
     const int result = coil_respool_get(getter->pool, "", &getter->resource);
 
-    if (result == 0)
+    if (result == 0 && getter->log)
         strncat(getter->log, &getter->name, 1);
     return result;
+}
+
+void start_getters(struct getter *getters, int count, coil_respool *pool, char *log)
+{
+    for (int i = 0; i < count; i++) {
+        getters[i] = (struct getter){.pool = pool, .name = (char)('a' + i)};
+        getters[i].log = log;
+        getters[i].fiber = spawn_until_parked(get_and_log, &getters[i]);
+    }
+}
+
+void join_and_put(struct getter *getter)
+{
+    cr_assert_eq(join_and_drop(getter->fiber), 0);
+    coil_respool_put(getter->resource);
 }

@@ -29,6 +29,7 @@ struct factory {
     coil_sem *create_gate;  /* `create` acquires it first */
     coil_sem *destroy_gate; /* so does `destroy` */
     coil_sem *check_gate;
+    coil_sem gate; /* for those: closed until the test releases it */
 };
 
 int factory_create(const char *key, void *arg, void **ret_value);
@@ -45,14 +46,22 @@ coil_resource *get_resource(coil_respool *pool, const char *key);
 
 coil_respool_counts counts_of(const coil_respool *pool, const char *key);
 
+/* Takes so many resources of the key "", WAITERS at most, and gives them back in that order. */
+void make_idle(coil_respool *pool, int count);
+
+/* A fiber that gets a resource of the key "" and then adds its name to the log. */
 struct getter {
     coil_respool *pool;
-    char *log;
+    char *log; /* may be NULL */
     char name;
     coil_resource *resource;
+    coil_fiber *fiber;
 };
 
-/* The body of a fiber: gets a resource of the key "" and logs that it has one. */
-int get_and_log(void *arg);
+/* Starts getters with the names 'a', 'b'...: each has parked, or ended, before the next one. */
+void start_getters(struct getter *getters, int count, coil_respool *pool, char *log);
+
+/* Joins one that must have got a resource, and gives it back. */
+void join_and_put(struct getter *getter);
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* coil_capped_sem: both sides wait, in order, and an interrupted one took or gave nothing. */
+#include <signal.h>
+
 #include "core/waitq.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 struct turn {
@@ -134,4 +137,37 @@ FIBER_TEST(capped_sem, a_cancellation_counts_before_the_hand_over_and_not_after_
     cr_assert_eq(join_and_drop(fibers[1]), 0);
     cr_assert_eq(coil_capped_sem_balance(&sem), 0);
     cr_assert_str_eq(log, "Bb");
+}
+
+FIBER_TEST(capped_sem, a_balance_is_right_at_the_highest_limit)
+{
+    coil_capped_sem sem;
+    char log[4] = "";
+    struct turn turn = {&sem, log, 'A'};
+    coil_fiber *fiber;
+
+    coil_capped_sem_init(&sem, COIL_CAPPED_SEM_MAX, COIL_CAPPED_SEM_MAX);
+    fiber = spawn_until_parked(take_turn, &turn);
+    cr_assert_eq(coil_capped_sem_balance(&sem), INT32_MAX / 2 + 1);
+    cr_assert_eq(coil_capped_sem_acquire(&sem), 0);
+    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(coil_capped_sem_balance(&sem), INT32_MAX / 2);
+}
+
+static int set_too_high_a_limit(void *arg)
+{
+    coil_capped_sem sem;
+
+    (void)arg;
+    coil_capped_sem_init(&sem, 0, COIL_CAPPED_SEM_MAX + 1);
+    return 0;
+}
+
+Test(capped_sem, a_limit_beyond_the_highest_stops_the_program, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(set_too_high_a_limit, NULL, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "a balance is an int"), "%s", end.output);
 }

@@ -9,16 +9,12 @@
  * permits are back. The seed is printed: a run with the same one makes the same choices, though not
  * in the same order.
  */
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <coil/coil.h>
 
-#include "base/alloc.h"
+#include "support/race.h"
 
 enum {
     CORES = 3,
@@ -38,7 +34,7 @@ struct item {
 };
 
 struct run {
-    unsigned seed;
+    struct race race;
     coil_xchan *chan;
     coil_xsem *sem;
     atomic_int sender_count;
@@ -47,34 +43,7 @@ struct run {
     atomic_int inside;
     atomic_int received[ALL_SENDERS];
     int sent[ALL_SENDERS];
-    atomic_int faults;
 };
-
-static unsigned next_random(unsigned *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
-}
-
-static unsigned below(unsigned *state, unsigned end)
-{
-    return next_random(state) % end;
-}
-
-static void check(struct run *run, bool is_true, const char *text)
-{
-    if (is_true)
-        return;
-    atomic_fetch_add(&run->faults, 1);
-    (void)fprintf(stderr, "seed %u: %s\n", run->seed, text);
-}
-
-static bool is_interruption(int result)
-{
-    return result == -ETIMEDOUT || result == -ECANCELED;
-}
 
 /* Mostly none, sometimes a short one. */
 static coil_time random_timeout(unsigned *state)
@@ -94,7 +63,7 @@ static int send_items(void *arg)
 {
     struct run *run = arg;
     struct item item = {.sender = atomic_fetch_add(&run->sender_count, 1)};
-    unsigned state = (run->seed * 31 + (unsigned)item.sender) | 1;
+    unsigned state = (run->race.seed * 31 + (unsigned)item.sender) | 1;
 
     for (int i = 0; i < ITEMS; i++) {
         coil_scope scope;
@@ -103,7 +72,7 @@ static int send_items(void *arg)
         coil_scope_enter(&scope, random_timeout(&state));
         result = coil_xchan_send(run->chan, &item);
         (void)coil_scope_leave(&scope);
-        check(run, result == 0 || is_interruption(result), "a send has failed");
+        race_check(&run->race, result == 0 || is_interruption(result), "a send has failed");
         item.number += result == 0;
         if (below(&state, 8) == 0)
             coil_yield();
@@ -128,7 +97,7 @@ static void *send_items_as_thread(void *arg)
 static int receive_items(void *arg)
 {
     struct run *run = arg;
-    unsigned state = (run->seed * 17 + coil_core()) | 1;
+    unsigned state = (run->race.seed * 17 + coil_core()) | 1;
     int last[ALL_SENDERS];
     int result;
 
@@ -142,7 +111,7 @@ static int receive_items(void *arg)
         result = coil_xchan_recv(run->chan, &item);
         (void)coil_scope_leave(&scope);
         if (result > 0) {
-            check(run, item.number > last[item.sender], "an item was overtaken");
+            race_check(&run->race, item.number > last[item.sender], "an item was overtaken");
             last[item.sender] = item.number;
             atomic_fetch_add(&run->received[item.sender], 1);
         }
@@ -160,20 +129,20 @@ static void visit(struct run *run, unsigned *state)
     coil_scope_enter(&scope, random_timeout(state));
     result = coil_xsem_acquire(run->sem);
     if (result == 0) {
-        check(run, atomic_fetch_add(&run->inside, 1) < PERMITS, "too many are inside");
+        race_check(&run->race, atomic_fetch_add(&run->inside, 1) < PERMITS, "too many are inside");
         if (below(state, 4) == 0)
             coil_yield();
         atomic_fetch_sub(&run->inside, 1);
         coil_xsem_release(run->sem);
     }
     (void)coil_scope_leave(&scope);
-    check(run, result == 0 || is_interruption(result), "an acquire has failed");
+    race_check(&run->race, result == 0 || is_interruption(result), "an acquire has failed");
 }
 
 static int visit_often(void *arg)
 {
     struct run *run = arg;
-    unsigned state = (run->seed + (unsigned)atomic_fetch_add(&run->guest_count, 1) * 7919) | 1;
+    unsigned state = (run->race.seed + (unsigned)atomic_fetch_add(&run->guest_count, 1) * 7919) | 1;
 
     for (int i = 0; i < VISITS && coil_expired() == 0; i++)
         visit(run, &state);
@@ -194,7 +163,7 @@ static int run_core(void *arg)
 {
     coil_fiber *fibers[SENDERS + RECEIVERS + GUESTS];
     struct run *run = arg;
-    unsigned state = (run->seed + coil_core()) | 1;
+    unsigned state = (run->race.seed + coil_core()) | 1;
     int count = spawn_many(visit_often, run, GUESTS, fibers);
 
     count += spawn_many(receive_items, run, RECEIVERS, fibers + count);
@@ -215,7 +184,7 @@ static int run_cores(void *arg)
 
 static int run_once(unsigned seed)
 {
-    struct run run = {.seed = seed, .senders_left = ALL_SENDERS};
+    struct run run = {.race.seed = seed, .senders_left = ALL_SENDERS};
     const coil_options options = {.size = sizeof options, .cores = CORES};
     pthread_t thread;
     int result = -1;
@@ -224,30 +193,25 @@ static int run_once(unsigned seed)
         coil_xsem_new(PERMITS, &run.sem) < 0 ||
         pthread_create(&thread, NULL, send_items_as_thread, &run) != 0)
         return 1;
-    check(&run, coil_run(run_cores, &run, &options, &result) == 0, "the run has failed");
-    check(&run, result == 0, "a core has failed");
+    race_check(&run.race, coil_run(run_cores, &run, &options, &result) == 0, "the run has failed");
+    race_check(&run.race, result == 0, "a core has failed");
     (void)pthread_join(thread, NULL);
 
     for (int i = 0; i < ALL_SENDERS; i++)
-        check(&run, run.received[i] == run.sent[i], "an item is lost, or was received twice");
-    check(&run, coil_xsem_balance(run.sem) == PERMITS, "a permit is lost");
+        race_check(&run.race, run.received[i] == run.sent[i],
+                   "an item is lost, or was received twice");
+    race_check(&run.race, coil_xsem_balance(run.sem) == PERMITS, "a permit is lost");
     coil_xchan_free(run.chan);
     coil_xsem_free(run.sem);
-    return run.faults;
+    return run.race.faults;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned seed =
-        argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)(coil_now() ^ getpid());
+    const unsigned seed = race_begin(argc, argv);
     int faults = 0;
 
-    (void)printf("seed %u\n", seed);
     for (unsigned i = 0; i < RUNS && faults == 0; i++)
         faults = run_once(seed + i);
-    if (coil__alloc_live_count() != 0) {
-        (void)fprintf(stderr, "seed %u: memory is left\n", seed);
-        faults++;
-    }
-    return faults > 0;
+    return race_end(seed, faults);
 }

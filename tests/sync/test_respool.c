@@ -31,15 +31,12 @@ FIBER_TEST(respool, the_last_used_one_is_used_first_or_the_longest_idle_if_asked
         struct factory factory;
         coil_respool *pool =
             make_pool(&factory, (coil_respool_options){.max = 3, .is_fifo = is_fifo});
-        coil_resource *resources[3];
+        coil_resource *resource;
 
-        for (int i = 0; i < 3; i++)
-            resources[i] = get_resource(pool, "");
-        for (int i = 0; i < 3; i++)
-            coil_respool_put(resources[i]);
-        resources[0] = get_resource(pool, "");
-        cr_assert_eq(coil_resource_value(resources[0]), &factory.things[is_fifo ? 0 : 2]);
-        coil_respool_put(resources[0]);
+        make_idle(pool, 3);
+        resource = get_resource(pool, "");
+        cr_assert_eq(coil_resource_value(resource), &factory.things[is_fifo ? 0 : 2]);
+        coil_respool_put(resource);
 
         free_pool(pool, &factory);
     }
@@ -74,19 +71,13 @@ FIBER_TEST(respool, those_who_wait_are_served_in_the_order_of_arrival)
     coil_resource *resource = get_resource(pool, "");
     char log[WAITERS + 1] = "";
     struct getter getters[WAITERS];
-    coil_fiber *fibers[WAITERS];
 
-    for (int i = 0; i < WAITERS; i++) {
-        getters[i] = (struct getter){.pool = pool, .log = log, .name = (char)('a' + i)};
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    }
+    start_getters(getters, WAITERS, pool, log);
     cr_assert_eq(counts_of(pool, "").waiting, WAITERS);
     coil_respool_put(resource);
     cr_assert_eq(coil_respool_try_get(pool, "", &resource), -EAGAIN, "it belongs to the first");
-    for (int i = 0; i < WAITERS; i++) {
-        cr_assert_eq(join_and_drop(fibers[i]), 0);
-        coil_respool_put(getters[i].resource);
-    }
+    for (int i = 0; i < WAITERS; i++)
+        join_and_put(&getters[i]);
 
     cr_assert_str_eq(log, "abc");
     cr_assert_eq(factory.made, 1);
@@ -97,24 +88,17 @@ FIBER_TEST(respool, what_is_given_back_to_several_who_wait_is_all_used_again)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = WAITERS});
-    char log[WAITERS + 1] = "";
     struct getter getters[WAITERS];
     coil_resource *resources[WAITERS];
-    coil_fiber *fibers[WAITERS];
 
     for (int i = 0; i < WAITERS; i++)
         resources[i] = get_resource(pool, "");
-    for (int i = 0; i < WAITERS; i++) {
-        getters[i] = (struct getter){.pool = pool, .log = log, .name = (char)('a' + i)};
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    }
+    start_getters(getters, WAITERS, pool, NULL);
     for (int i = 0; i < WAITERS; i++)
         coil_respool_put(resources[i]);
     cr_assert_eq(factory.unmade, 0);
-    for (int i = 0; i < WAITERS; i++) {
-        cr_assert_eq(join_and_drop(fibers[i]), 0);
-        coil_respool_put(getters[i].resource);
-    }
+    for (int i = 0; i < WAITERS; i++)
+        join_and_put(&getters[i]);
 
     cr_assert_eq(factory.made, WAITERS);
     free_pool(pool, &factory);
@@ -124,19 +108,16 @@ FIBER_TEST(respool, the_limit_of_idle_ones_spares_those_that_somebody_waits_for)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2, .idle_max = 1});
-    char log[3] = "";
-    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
+    struct getter getters[2];
     coil_resource *resources[2];
-    coil_fiber *fibers[2];
 
     for (int i = 0; i < 2; i++)
         resources[i] = get_resource(pool, "");
-    for (int i = 0; i < 2; i++)
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
+    start_getters(getters, 2, pool, NULL);
     for (int i = 0; i < 2; i++)
         coil_respool_put(resources[i]);
     for (int i = 0; i < 2; i++)
-        cr_assert_eq(join_and_drop(fibers[i]), 0);
+        cr_assert_eq(join_and_drop(getters[i].fiber), 0);
     cr_assert_eq(factory.made, 2);
     for (int i = 0; i < 2; i++)
         coil_respool_put(getters[i].resource);
@@ -149,25 +130,16 @@ FIBER_TEST(respool, concurrent_creates_do_not_exceed_the_limit)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
-    coil_sem gate;
-    char log[WAITERS + 1] = "";
     struct getter getters[WAITERS];
-    coil_fiber *fibers[WAITERS];
 
-    coil_sem_init(&gate, 0);
-    factory.create_gate = &gate;
-    for (int i = 0; i < WAITERS; i++) {
-        getters[i] = (struct getter){.pool = pool, .log = log, .name = (char)('a' + i)};
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    }
+    factory.create_gate = &factory.gate;
+    start_getters(getters, WAITERS, pool, NULL);
     cr_assert_eq(counts_of(pool, "").used, 2);
     cr_assert_eq(counts_of(pool, "").waiting, 1);
     for (int i = 0; i < WAITERS; i++)
-        coil_sem_release(&gate);
-    for (int i = 0; i < WAITERS; i++) {
-        cr_assert_eq(join_and_drop(fibers[i]), 0);
-        coil_respool_put(getters[i].resource);
-    }
+        coil_sem_release(&factory.gate);
+    for (int i = 0; i < WAITERS; i++)
+        join_and_put(&getters[i]);
 
     cr_assert_eq(factory.alive_max, 2);
     free_pool(pool, &factory);
@@ -179,22 +151,17 @@ FIBER_TEST(respool, a_create_that_fails_gives_its_place_to_the_next)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
-    coil_sem gate;
     char log[3] = "";
-    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
-    coil_fiber *fibers[2];
+    struct getter getters[2];
 
-    coil_sem_init(&gate, 0);
-    factory.create_gate = &gate;
+    factory.create_gate = &factory.gate;
     factory.create_result = -ECONNREFUSED;
-    for (int i = 0; i < 2; i++)
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    coil_sem_release(&gate);
-    cr_assert_eq(join_and_drop(fibers[0]), -ECONNREFUSED);
+    start_getters(getters, 2, pool, log);
+    coil_sem_release(&factory.gate);
+    cr_assert_eq(join_and_drop(getters[0].fiber), -ECONNREFUSED);
     factory.create_result = 0;
-    coil_sem_release(&gate);
-    cr_assert_eq(join_and_drop(fibers[1]), 0);
-    coil_respool_put(getters[1].resource);
+    coil_sem_release(&factory.gate);
+    join_and_put(&getters[1]);
 
     cr_assert_str_eq(log, "b");
     free_pool(pool, &factory);
@@ -204,20 +171,14 @@ FIBER_TEST(respool, a_create_that_is_cancelled_gives_its_place_to_the_next)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
-    coil_sem gate;
-    char log[3] = "";
-    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
-    coil_fiber *fibers[2];
+    struct getter getters[2];
 
-    coil_sem_init(&gate, 0);
-    factory.create_gate = &gate;
-    for (int i = 0; i < 2; i++)
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    coil_cancel(fibers[0]);
-    cr_assert_eq(join_and_drop(fibers[0]), -ECANCELED);
-    coil_sem_release(&gate);
-    cr_assert_eq(join_and_drop(fibers[1]), 0);
-    coil_respool_put(getters[1].resource);
+    factory.create_gate = &factory.gate;
+    start_getters(getters, 2, pool, NULL);
+    coil_cancel(getters[0].fiber);
+    cr_assert_eq(join_and_drop(getters[0].fiber), -ECANCELED);
+    coil_sem_release(&factory.gate);
+    join_and_put(&getters[1]);
 
     free_pool(pool, &factory);
 }
@@ -228,21 +189,18 @@ FIBER_TEST(respool, a_waiter_that_gives_up_takes_nothing_and_the_next_is_served)
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
     coil_resource *resource = get_resource(pool, "");
     char log[3] = "";
-    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
-    coil_fiber *fibers[2];
+    struct getter getters[2];
     coil_scope scope;
     coil_resource *none = NULL;
 
     coil_scope_enter(&scope, COIL_MS(1));
     cr_assert_eq(coil_respool_get(pool, "", &none), -ETIMEDOUT);
     cr_assert(coil_scope_leave(&scope));
-    for (int i = 0; i < 2; i++)
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
-    coil_cancel(fibers[0]);
+    start_getters(getters, 2, pool, log);
+    coil_cancel(getters[0].fiber);
     coil_respool_put(resource);
-    cr_assert_eq(join_and_drop(fibers[0]), -ECANCELED);
-    cr_assert_eq(join_and_drop(fibers[1]), 0);
-    coil_respool_put(getters[1].resource);
+    cr_assert_eq(join_and_drop(getters[0].fiber), -ECANCELED);
+    join_and_put(&getters[1]);
 
     cr_assert_str_eq(log, "b");
     free_pool(pool, &factory);
@@ -253,14 +211,12 @@ FIBER_TEST(respool, a_place_given_before_the_cancellation_is_used)
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
     coil_resource *resource = get_resource(pool, "");
-    char log[2] = "";
-    struct getter getter = {pool, log, 'a', NULL};
-    coil_fiber *fiber = spawn_until_parked(get_and_log, &getter);
+    struct getter getter;
 
+    start_getters(&getter, 1, pool, NULL);
     coil_respool_put(resource);
-    coil_cancel(fiber);
-    cr_assert_eq(join_and_drop(fiber), 0);
-    coil_respool_put(getter.resource);
+    coil_cancel(getter.fiber);
+    join_and_put(&getter);
 
     free_pool(pool, &factory);
 }
@@ -270,12 +226,11 @@ FIBER_TEST(respool, when_a_broken_one_is_dropped_the_waiter_makes_a_new_one)
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
     coil_resource *resource = get_resource(pool, "");
-    char log[2] = "";
-    struct getter getter = {pool, log, 'a', NULL};
-    coil_fiber *fiber = spawn_until_parked(get_and_log, &getter);
+    struct getter getter;
 
+    start_getters(&getter, 1, pool, NULL);
     coil_respool_drop(resource);
-    cr_assert_eq(join_and_drop(fiber), 0);
+    cr_assert_eq(join_and_drop(getter.fiber), 0);
     cr_assert_not(coil_resource_is_reused(getter.resource));
     coil_respool_put(getter.resource);
 
@@ -288,19 +243,16 @@ FIBER_TEST(respool, idle_ones_that_fail_their_check_are_unmade_and_replaced)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 3});
-    coil_resource *resources[2];
+    coil_resource *resource;
 
-    for (int i = 0; i < 2; i++)
-        resources[i] = get_resource(pool, "");
-    for (int i = 0; i < 2; i++)
-        coil_respool_put(resources[i]);
+    make_idle(pool, 2);
     factory.things[0].is_bad = true;
     factory.things[1].is_bad = true;
-    resources[0] = get_resource(pool, "");
+    resource = get_resource(pool, "");
 
-    cr_assert_eq(coil_resource_value(resources[0]), &factory.things[2]);
+    cr_assert_eq(coil_resource_value(resource), &factory.things[2]);
     cr_assert_eq(factory.unmade, 2);
-    coil_respool_put(resources[0]);
+    coil_respool_put(resource);
     free_pool(pool, &factory);
 }
 
@@ -331,15 +283,13 @@ FIBER_TEST(respool, a_fresh_one_costs_nothing_that_came_back_since)
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
     struct getter getter = {.pool = pool};
-    coil_sem gate;
     coil_fiber *fiber;
 
-    coil_sem_init(&gate, 0);
-    factory.destroy_gate = &gate;
+    factory.destroy_gate = &factory.gate;
     coil_respool_put(get_resource(pool, ""));
     fiber = spawn_until_parked(get_fresh, &getter);
     coil_respool_put(get_resource(pool, ""));
-    coil_sem_release(&gate);
+    coil_sem_release(&factory.gate);
     until_parked(fiber);
     cr_assert(factory.things[1].is_alive);
     cr_assert_eq(coil_try_join(fiber, NULL), 0, "it waits for nothing else");
@@ -359,14 +309,12 @@ FIBER_TEST(respool, growing_releases_waiters_and_shrinking_unmakes_what_comes_ba
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
     coil_resource *resource = get_resource(pool, "");
     char log[3] = "";
-    struct getter getters[2] = {{pool, log, 'a', NULL}, {pool, log, 'b', NULL}};
-    coil_fiber *fibers[2];
+    struct getter getters[2];
 
-    for (int i = 0; i < 2; i++)
-        fibers[i] = spawn_until_parked(get_and_log, &getters[i]);
+    start_getters(getters, 2, pool, log);
     coil_respool_resize(pool, 3);
     for (int i = 0; i < 2; i++)
-        cr_assert_eq(join_and_drop(fibers[i]), 0);
+        cr_assert_eq(join_and_drop(getters[i].fiber), 0);
     coil_respool_resize(pool, 1);
     coil_respool_put(getters[0].resource);
     coil_respool_put(getters[1].resource);

@@ -7,12 +7,8 @@ FIBER_TEST(respool, what_nobody_used_for_the_idle_time_is_unmade_without_a_call)
     struct factory factory;
     coil_respool *pool =
         make_pool(&factory, (coil_respool_options){.max = 3, .min = 1, .idle_timeout = COIL_MS(2)});
-    coil_resource *resources[3];
 
-    for (int i = 0; i < 3; i++)
-        resources[i] = get_resource(pool, "");
-    for (int i = 0; i < 3; i++)
-        coil_respool_put(resources[i]);
+    make_idle(pool, 3);
     while (factory.unmade < 2)
         cr_assert_eq(coil_sleep(COIL_MS(1)), 0);
     cr_assert_eq(coil_sleep(COIL_MS(5)), 0);
@@ -101,18 +97,14 @@ FIBER_TEST(respool, one_that_is_cleared_while_it_is_checked_is_not_handed_out)
 {
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
-    coil_sem gate;
-    char log[2] = "";
-    struct getter getter = {pool, log, 'a', NULL};
-    coil_fiber *fiber;
+    struct getter getter;
 
     coil_respool_put(get_resource(pool, ""));
-    coil_sem_init(&gate, 0);
-    factory.check_gate = &gate;
-    fiber = spawn_until_parked(get_and_log, &getter);
+    factory.check_gate = &factory.gate;
+    start_getters(&getter, 1, pool, NULL);
     coil_respool_clear(pool, NULL);
-    coil_sem_release(&gate);
-    cr_assert_eq(join_and_drop(fiber), 0);
+    coil_sem_release(&factory.gate);
+    cr_assert_eq(join_and_drop(getter.fiber), 0);
     cr_assert_not(coil_resource_is_reused(getter.resource));
     coil_respool_put(getter.resource);
 
@@ -124,11 +116,10 @@ FIBER_TEST(respool, unmaking_is_shielded_from_the_callers_deadline)
     struct factory factory;
     coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 1});
     coil_resource *resource = get_resource(pool, "");
-    coil_sem gate;
     coil_scope scope;
 
-    coil_sem_init(&gate, 1);
-    factory.destroy_gate = &gate;
+    coil_sem_release(&factory.gate);
+    factory.destroy_gate = &factory.gate;
     coil_scope_enter(&scope, 0);
     coil_respool_drop(resource);
     (void)coil_scope_leave(&scope);
@@ -148,16 +139,14 @@ FIBER_TEST(respool, freeing_waits_for_the_reaper)
     struct factory factory;
     coil_respool *pool =
         make_pool(&factory, (coil_respool_options){.max = 2, .idle_timeout = COIL_US(1)});
-    coil_sem gate;
     coil_fiber *fiber;
 
-    coil_sem_init(&gate, 0);
-    factory.destroy_gate = &gate;
+    factory.destroy_gate = &factory.gate;
     coil_respool_put(get_resource(pool, ""));
-    while (coil_sem_balance(&gate) == 0)
+    while (coil_sem_balance(&factory.gate) == 0)
         cr_assert_eq(coil_sleep(COIL_US(100)), 0);
     fiber = spawn_until_parked(free_in_fiber, pool);
-    coil_sem_release(&gate);
+    coil_sem_release(&factory.gate);
     cr_assert_eq(join_and_drop(fiber), 0);
 
     cr_assert_eq(factory.unmade, 1);
@@ -168,28 +157,22 @@ FIBER_TEST(respool, freeing_after_the_reaper_waits_for_what_would_have_expired_n
     struct factory factory;
     coil_respool *pool =
         make_pool(&factory, (coil_respool_options){.max = 3, .idle_timeout = COIL_MS(5)});
-    coil_resource *resources[2];
-    coil_sem gate;
     coil_fiber *fiber;
 
-    coil_sem_init(&gate, 0);
-    factory.destroy_gate = &gate;
+    factory.destroy_gate = &factory.gate;
     coil_respool_put(get_resource(pool, ""));
-    while (coil_sem_balance(&gate) == 0)
+    while (coil_sem_balance(&factory.gate) == 0)
         cr_assert_eq(coil_sleep(COIL_US(100)), 0);
-    for (int i = 0; i < 2; i++)
-        resources[i] = get_resource(pool, "");
-    for (int i = 0; i < 2; i++)
-        coil_respool_put(resources[i]);
+    make_idle(pool, 2);
     fiber = spawn_until_parked(free_in_fiber, pool);
     for (int i = 1; i <= 2; i++) {
-        coil_sem_release(&gate);
+        coil_sem_release(&factory.gate);
         while (factory.unmade < i)
             coil_yield();
         cr_assert_eq(coil_sleep(COIL_MS(10)), 0);
     }
     cr_assert_eq(coil_try_join(fiber, NULL), -EAGAIN, "the last one is still being unmade");
-    coil_sem_release(&gate);
+    coil_sem_release(&factory.gate);
     cr_assert_eq(join_and_drop(fiber), 0);
 
     cr_assert_eq(factory.unmade, 3);
@@ -216,21 +199,19 @@ FIBER_TEST(respool, clearing_spares_what_is_made_while_it_unmakes)
         struct factory factory;
         coil_respool *pool = make_pool(&factory, (coil_respool_options){.max = 2});
         struct clearing clearing = {pool, keys[i]};
-        coil_sem gate;
         coil_fiber *fiber;
 
-        coil_sem_init(&gate, 0);
-        factory.destroy_gate = &gate;
+        factory.destroy_gate = &factory.gate;
         coil_respool_put(get_resource(pool, ""));
         fiber = spawn_until_parked(clear_in_fiber, &clearing);
         coil_respool_put(get_resource(pool, ""));
-        coil_sem_release(&gate);
+        coil_sem_release(&factory.gate);
         until_parked(fiber);
         cr_assert_eq(coil_try_join(fiber, NULL), 0);
         coil_fiber_unref(fiber);
         cr_assert(factory.things[1].is_alive);
 
-        coil_sem_release(&gate);
+        coil_sem_release(&factory.gate);
         free_pool(pool, &factory);
     }
 }

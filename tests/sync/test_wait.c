@@ -392,6 +392,15 @@ FIBER_TEST(wait, several_times_happen_in_the_order_of_their_ends)
     cr_assert_geq(coil_now() - start, COIL_MS(3));
 }
 
+FIBER_TEST(wait, times_of_one_call_begin_at_the_same_moment)
+{
+    coil_case cases[] = {coil_case_after(COIL_SECONDS(2)), coil_case_after(COIL_SECONDS(1)),
+                         coil_case_after(COIL_MS(1))};
+
+    cr_assert_eq(coil_wait_any(cases, 3), 2);
+    cr_assert_eq(cases[0].with.deadline - cases[1].with.deadline, COIL_SECONDS(1));
+}
+
 static int lock_twice(void *arg)
 {
     coil_case cases[] = {coil_case_lock(arg), coil_case_lock(arg)};

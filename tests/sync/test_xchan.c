@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "sync/cross_fixture.h"
+#include "sync/xwait.h"
 
 enum {
     ITEMS = 3000,
@@ -62,7 +63,10 @@ static int receive_one(void *arg)
 
 CROSS_TEST(xchan, items_cross_cores_in_order_and_the_close_comes_last)
 {
-    for (size_t capacity = 0; capacity < 4; capacity++) {
+    const size_t capacities[] = {0, 1, 2, 3, 64, 4 * (size_t)ITEMS};
+
+    for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
+        const size_t capacity = capacities[i];
         coil_xchan *chan = new_chan(capacity);
         struct cross sender;
         struct cross receiver;
@@ -211,6 +215,42 @@ FIBER_TEST(xchan, an_item_that_is_on_its_way_from_a_thread_beats_the_interruptio
     coil_xchan_free(chan);
 }
 
+/* Before it sleeps a waiter looks for a while, as a fiber that is runnable. */
+FIBER_TEST(xchan, a_receiver_that_has_just_queued_is_served_or_interrupted)
+{
+    coil_xchan *chan = new_chan(0);
+
+    for (int i = 0; i < 200; i++) {
+        const bool is_served = i % 2 == 0;
+        coil_fiber *receiver = NULL;
+
+        cr_assert_eq(coil_spawn(receive_one, chan, &receiver), 0);
+        coil_yield();
+        cr_assert_eq(coil_xchan_receiving(chan), 1);
+        if (is_served)
+            cr_assert_eq(send_one(chan), 0);
+        coil_cancel(receiver);
+        cr_assert_eq(join_and_drop(receiver), is_served ? 5 : -1000 - ECANCELED);
+        cr_assert_eq(coil_xchan_receiving(chan), 0);
+    }
+    coil_xchan_free(chan);
+}
+
+FIBER_TEST(xchan, those_who_look_do_not_overtake_those_who_sleep)
+{
+    coil_xchan *chan = new_chan(1);
+    coil_fiber *first = spawn_until_parked(receive_one, chan);
+    coil_fiber *second = NULL;
+
+    cr_assert_eq(coil_spawn(receive_one, chan, &second), 0);
+    coil_yield();
+    for (int i = 1; i <= 2; i++)
+        cr_assert_eq(coil_xchan_try_send(chan, &i), 0);
+    cr_assert_eq(join_and_drop(second), 2);
+    cr_assert_eq(join_and_drop(first), 1);
+    coil_xchan_free(chan);
+}
+
 /* ---- Plain threads ---- */
 
 FIBER_TEST(xchan, threads_send_to_fibers_and_receive_from_them)
@@ -289,4 +329,27 @@ FIBER_TEST(xchan, impossible_sizes_and_shortage_are_refused)
     cr_assert_eq(coil_xchan_new(1, 1, &chan), -ENOMEM);
     coil__alloc_fail_after(-1);
     cr_assert_null(chan);
+}
+
+/* ---- Looking ---- */
+
+static int sleep_for_moments(void *arg)
+{
+    (void)arg;
+    return coil_sleep(COIL_US(100));
+}
+
+/* What a receiver does whose items all come while it looks: it never parks. */
+FIBER_TEST(xchan, looks_that_succeed_keep_timers_waiting_for_a_few_moments_only)
+{
+    coil_fiber *fiber = spawn_until_parked(sleep_for_moments, NULL);
+    int moments = 0;
+
+    cr_assert_eq(coil_sleep(0), 0, "a turn begins");
+    while (coil__xwait_pass()) {
+        cr_assert_eq(coil__xwait_checkpoint(), 0);
+        moments++;
+    }
+    cr_assert_leq(moments, 100);
+    cr_assert_eq(join_and_drop(fiber), 0);
 }

@@ -4,9 +4,11 @@
  */
 #include <coil/xsem.h>
 
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "support/child.h"
 #include "sync/cross_fixture.h"
 
 enum {
@@ -46,6 +48,33 @@ FIBER_TEST(xsem, permits_are_counted)
     cr_assert_eq(coil_xsem_balance(sem), 1);
     coil_xsem_free(sem);
     coil_xsem_free(NULL);
+}
+
+FIBER_TEST(xsem, the_number_of_permits_has_an_end)
+{
+    coil_xsem *sem = new_sem(COIL_XSEM_MAX - 1);
+
+    cr_assert_eq(coil_xsem_release(sem), 0);
+    cr_assert_eq(coil_xsem_release(sem), -EOVERFLOW);
+    cr_assert_eq(coil_xsem_balance(sem), INT32_MAX);
+    coil_xsem_free(sem);
+}
+
+static int make_with_too_many(void *arg)
+{
+    coil_xsem *sem;
+
+    (void)arg;
+    return coil_xsem_new(COIL_XSEM_MAX + 1, &sem);
+}
+
+Test(xsem, more_permits_than_it_can_hold_stop_the_program, .timeout = 60)
+{
+    struct child_end end;
+
+    child_run(make_with_too_many, NULL, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "a balance is an int"), "%s", end.output);
 }
 
 struct turn {

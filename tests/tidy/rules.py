@@ -280,6 +280,35 @@ def doc_comment(tree):
             yield source.path, line, f"{name} needs a /** comment above: the header is the manual"
 
 
+# ---- Sizes ----
+
+TYPE = r"^typedef struct (\w+) (?:(\w+);|\{)"
+SIZE = r"^COIL_STATIC_ASSERT\(sizeof\((?:struct )?(\w+)\) [=<]= (\d+),"
+
+
+def prose(source):
+    """The comments of a file as running text."""
+    return re.sub(r"\s*\n \*\s*", " ", "\n".join(text for _, text in source.comments))
+
+
+@rule
+def size_of_type(tree):
+    """Users can count what coil takes. Options may grow; their size is a field."""
+    types = {match[2] or match[1]: (source, line) for source in tree.under("include")
+             for _, line, match in search(source, TYPE, source.code)}
+    asserted = set()
+    for source in tree.under("lib"):
+        for path, line, match in search(source, SIZE, source.code):
+            name, size = match[1], f"{int(match[2]):,} bytes"
+            asserted.add(name)
+            if name in types and not re.search(rf"(?<![\d,]){size}", prose(types[name][0])):
+                yield path, line, f"{types[name][0].path} does not say {size}"
+    for name, (source, line) in types.items():
+        if name not in asserted and not name.endswith("options"):
+            yield source.path, line, (f"{name}: say its size above, and in lib/ "
+                                      f"COIL_STATIC_ASSERT(sizeof({name}) == ...")
+
+
 # ---- Calls ----
 
 BANNED = {

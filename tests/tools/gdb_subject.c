@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A program for test_gdb.py to look at: a fiber that waits three calls deep, one that joins it, one
  * that has not run, one more thread with a coil_run() of its own; then it stops in all_parked(),
- * and afterwards goes on to a result that says that nothing has been disturbed. With an argument it
- * leaves a core file there instead.
+ * and afterwards goes on to a result that says that nothing has been disturbed. With the argument
+ * "abort" it leaves a core file there instead, with "overflow" its main fiber overflows its stack,
+ * and with "printf" it formats, which fibers do on the loop's stack.
  */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <coil/coil.h>
 
@@ -20,12 +22,12 @@ struct subject {
 static pthread_barrier_t other_is_parked;
 static pthread_barrier_t may_end;
 
-static bool wants_core;
+static const char *wanted = "";
 
 /* Where the debugger stops. */
 __attribute__((noinline)) static void all_parked(void)
 {
-    if (wants_core)
+    if (strcmp(wanted, "abort") == 0)
         abort();
     __asm__ volatile("" ::: "memory");
 }
@@ -66,12 +68,33 @@ static int late_main(void *arg)
     return 0;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): that is the point */
+__attribute__((noinline)) static int recurse(volatile int *depth)
+{
+    volatile char frame[1024] = {0};
+
+    ++*depth;
+    return frame[0] + (*depth > 0 ? recurse(depth) : 0) + frame[0];
+}
+
+static int print(void)
+{
+    coil_stream *out;
+    const int result = coil_stdout(&out);
+
+    return result < 0 ? result : coil_printf(out, "%d\n", result);
+}
+
 static int main_fiber(void *arg)
 {
     struct subject subject = {.depth = 100};
     int result = 0;
 
     (void)arg;
+    if (strcmp(wanted, "overflow") == 0)
+        return recurse(&result);
+    if (strcmp(wanted, "printf") == 0)
+        return print();
     coil_sem_init(&subject.sem, 0);
     if (coil_spawn(waiter_main, &subject, &subject.waiter) < 0 ||
         coil_spawn(joiner_main, &subject, &subject.joiner) < 0)
@@ -109,8 +132,8 @@ int main(int count, char **arguments)
     pthread_t thread;
     int result = 0;
 
-    (void)arguments;
-    wants_core = count > 1;
+    if (count > 1)
+        wanted = arguments[1];
     (void)pthread_barrier_init(&other_is_parked, NULL, 2);
     (void)pthread_barrier_init(&may_end, NULL, 2);
     if (pthread_create(&thread, NULL, other_main, NULL) != 0)

@@ -4,6 +4,7 @@
  */
 #include <coil/backdoor.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -122,6 +123,21 @@ FIBER_TEST(backdoor, it_shows_fibers_timers_descriptors_and_numbers)
     close_backdoor(backdoor);
 }
 
+FIBER_TEST(backdoor, its_path_may_be_an_address)
+{
+    coil_backdoor *backdoor;
+    char address[80];
+    coil_stream *client;
+
+    (void)snprintf(address, sizeof address, "unix:@coil-backdoor-%d", (int)getpid());
+    cr_assert_eq(coil_backdoor_open("unix:", NULL, &backdoor), -EINVAL);
+    cr_assert_eq(coil_backdoor_open(address, NULL, &backdoor), 0);
+    cr_assert_eq(coil_connect(address, NULL, &client), 0);
+    assert_answers(client, "help", "kill ID");
+    (void)coil_close(client);
+    coil_backdoor_close(backdoor);
+}
+
 FIBER_TEST(backdoor, kill_cancels_one_fiber)
 {
     coil_backdoor *backdoor = open_backdoor(NULL);
@@ -143,6 +159,90 @@ FIBER_TEST(backdoor, kill_cancels_one_fiber)
     cr_assert_eq(join_and_drop(fibers[1]), 0);
     (void)coil_close(client);
     close_backdoor(backdoor);
+}
+
+static uint64_t find_id(const char *name)
+{
+    const char *at = strstr(answer, name);
+
+    cr_assert_not_null(at, "no %s in %s", name, answer);
+    while (strncmp(at, "fiber ", 6) != 0)
+        at--;
+    return strtoull(at + 6, NULL, 10);
+}
+
+FIBER_TEST(backdoor, a_client_that_kills_its_own_fiber_gets_its_answer)
+{
+    coil_backdoor *backdoor = open_backdoor(NULL);
+    coil_stream *client = connect_client();
+    char line[40];
+
+    assert_answers(client, "ps", "'backdoor client'");
+    (void)snprintf(line, sizeof line, "kill %llu",
+                   (unsigned long long)find_id("'backdoor client'"));
+    cr_assert_str_eq(ask(client, line), "ok\n");
+    cr_assert_eq(coil_read_line(client, answer, sizeof answer), 0, "and then the end");
+    (void)coil_close(client);
+    close_backdoor(backdoor);
+}
+
+FIBER_TEST(backdoor, nobody_kills_the_console_from_the_console)
+{
+    coil_backdoor *backdoor = open_backdoor(NULL);
+    coil_stream *client = connect_client();
+    char line[40];
+
+    assert_answers(client, "ps", "'backdoor'");
+    (void)snprintf(line, sizeof line, "kill %llu", (unsigned long long)find_id("'backdoor'"));
+    cr_assert_str_eq(ask(client, line), "error: Operation not permitted\n");
+    assert_answers(client, "ps", "'backdoor'");
+    (void)coil_close(client);
+    client = connect_client();
+    assert_answers(client, "ps", "'backdoor'");
+    (void)coil_close(client);
+    close_backdoor(backdoor);
+}
+
+static int find_listening_socket(void)
+{
+    for (int fd = 0; fd < 1000; fd++) {
+        socklen_t size = sizeof(int);
+        int is_listening = 0;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 && is_listening)
+            return fd;
+    }
+    return -1;
+}
+
+static int warnings;
+
+static void count_warning(coil_log_level level, const char *message, void *arg)
+{
+    (void)arg;
+    if (level == COIL_LOG_WARNING && strstr(message, "backdoor"))
+        warnings++;
+}
+
+FIBER_TEST(backdoor, when_its_socket_fails_it_says_so_and_lets_nobody_wait)
+{
+    coil_backdoor *backdoor = open_backdoor(NULL);
+    coil_stream *client = connect_client();
+    char address[80];
+
+    assert_answers(client, "ps", "'backdoor'");
+    coil_log_set(count_warning, NULL);
+    cr_assert_eq(shutdown(find_listening_socket(), SHUT_RDWR), 0);
+    assert_answers(client, "ps", "'backdoor client'");
+    (void)coil_close(client);
+    while (access(path, F_OK) == 0)
+        coil_yield();
+    cr_assert_eq(warnings, 1);
+    (void)snprintf(address, sizeof address, "unix:%s", path);
+    cr_assert_eq(coil_connect(address, NULL, &client), -ENOENT);
+    close_backdoor(backdoor);
+    cr_assert_eq(warnings, 1, "its end by the program is no news");
+    coil_log_set(NULL, NULL);
 }
 
 FIBER_TEST(backdoor, a_long_answer_comes_whole)
@@ -208,14 +308,38 @@ FIBER_TEST(backdoor, two_clients_are_served_at_once)
     close_backdoor(backdoor);
 }
 
-static int connect_raw(void)
+static int connect_raw_from(const char *own_name, size_t len)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    memcpy(address.sun_path, own_name, len);
+    cr_assert_eq(bind(fd, (const struct sockaddr *)&address,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
+                 0);
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
+}
+
+static int connect_raw(void)
+{
+    return connect_raw_from("", 0);
+}
+
+/* A peer chooses its own address. */
+FIBER_TEST(backdoor, addresses_of_peers_neither_end_an_answer_nor_play_tricks)
+{
+    static const char name[] = "\0coil\nok\n\033[2J\x9b[2J\xc2\x9b\xc3\xbc";
+    coil_backdoor *backdoor = open_backdoor(NULL);
+    const int peer = connect_raw_from(name, sizeof name - 1);
+    coil_stream *client = connect_client();
+
+    assert_answers(client, "fds", "to unix:@coil ok  [2J [2J  \xc3\xbc\n");
+    cr_assert_null(strchr(answer, '\033'));
+    cr_assert_eq(close(peer), 0);
+    (void)coil_close(client);
+    close_backdoor(backdoor);
 }
 
 FIBER_TEST(backdoor, a_client_that_leaves_in_the_middle_harms_nobody)
@@ -313,6 +437,14 @@ FIBER_TEST(backdoor, random_bytes_get_errors_and_no_more)
 
 /* ---- Life ---- */
 
+static void bind_to(int fd, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+    cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+}
+
 FIBER_TEST(backdoor, the_file_is_its_owners_from_the_beginning)
 {
     coil_backdoor_options options = COIL_BACKDOOR_OPTIONS_INIT;
@@ -354,6 +486,42 @@ FIBER_TEST(backdoor, closing_disconnects_and_can_be_done_without_one)
     cr_assert_leq(coil_read_line(client, answer, sizeof answer), 0);
     (void)coil_close(client);
     coil_backdoor_close(NULL);
+}
+
+FIBER_TEST(backdoor, closing_waits_for_no_client_that_does_not_read)
+{
+    coil_backdoor *backdoor = open_backdoor(NULL);
+    const int fd = connect_raw();
+    const int64_t begin = coil_now();
+    coil_stream *client = connect_client();
+    const char *const command = "dump\n";
+
+    while (send(fd, command, strlen(command), MSG_DONTWAIT) > 0)
+        assert_answers(client, "stats", "fibers");
+    close_backdoor(backdoor);
+    cr_assert_lt(coil_now() - begin, COIL_SECONDS(30));
+    cr_assert_eq(close(fd), 0);
+    (void)coil_close(client);
+}
+
+FIBER_TEST(backdoor, a_socket_file_of_a_program_that_has_crashed_is_replaced)
+{
+    coil_backdoor *backdoor;
+    coil_stream *client;
+    int fd;
+
+    cr_assert_not_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/socket", directory);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bind_to(fd, path);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(coil_backdoor_open(path, NULL, &backdoor), -EADDRINUSE, "it is still alive");
+    cr_assert_eq(close(fd), 0);
+    cr_assert_eq(coil_backdoor_open(path, NULL, &backdoor), 0);
+    client = connect_client();
+    assert_answers(client, "ps", "'main'");
+    (void)coil_close(client);
+    close_backdoor(backdoor);
 }
 
 FIBER_TEST(backdoor, a_path_that_cannot_be_is_refused)

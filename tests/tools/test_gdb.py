@@ -46,13 +46,13 @@ def part(text, name):
     return re.split(r"^<\w+>$", text.split(f"<{name}>\n", 1)[-1], maxsplit=1, flags=re.M)[0]
 
 
-IS_X86 = platform.machine() == "x86_64"
-X86_LOOK = ["print $rbx == ((long *) $coil_fiber->context)[4]"] if IS_X86 else []
+FRAME_POINTER = "$rbp" if platform.machine() == "x86_64" else "$x29"
 LOOK = ["echo <fibers>\\n", "coil fibers", "echo <waiter>\\n", "coil bt 2", "echo <joiner>\\n",
         "coil bt 3", "echo <late>\\n", "coil bt 4", "echo <main>\\n", "coil bt 1",
         "echo <all>\\n", "coil all-bt", "echo <select>\\n", "coil select 2", "frame function "
         "wait_outer", "print marker", "frame 1",
-        "print (long) $sp - (long) $coil_fiber->context", *X86_LOOK, "coil select",
+        "print (long) $sp - (long) $coil_fiber->context",
+        f"print {FRAME_POINTER} == ((long *) $coil_fiber->context)[0]", "coil select",
         "echo <after>\\n", "bt 1", "thread 2", "coil bt 1", "echo <thread>\\n", "thread",
         "thread 1",
         "echo <nobody>\\n", "coil bt 99", "echo <end>\\n"]
@@ -79,7 +79,7 @@ def check(text):
     expect(everything, r"waiter_main.*joiner_main.*fiber_start")
     expect(everything, r"fiber 1 'other'.*pthread_barrier_wait.*other_fiber")
     expect(part(text, "select"), r"frame 1 and up are those of fiber 2 'waiter'.*\$1 = 21\n")
-    expect(part(text, "select"), r"\$2 = 56\n\$3 = 1\n" if IS_X86 else r"\$2 = 160\n")
+    expect(part(text, "select"), r"\$2 = 16\n\$3 = 1\n")
     expect(part(text, "after"), r"#0 .*(all_parked|pthread_kill)")
     expect(part(text, "thread"), "Current thread is 2 ")
     expect(part(text, "nobody"), "no fiber 99")
@@ -109,6 +109,13 @@ def main():
         check(live)
         expect(live, r"result 143\n.*exited normally")
         print("ok: live process")
+        overflow = gdb("run overflow", f"source {SCRIPT}", "coil bt 1", files=[PROGRAM])
+        expect(overflow, r"SIGSEGV.*fiber 1 'main': running.*#0 .*recurse.*recurse.*main_fiber")
+        print("ok: overflow")
+        formatting = gdb("break format_text", "run printf", f"source {SCRIPT}", "coil bt 1",
+                         files=[PROGRAM])
+        expect(formatting, r"fiber 1 'main': running.*#0 .*coil_printf.*main_fiber")
+        print("ok: a call on the loop's stack")
         core = leave_core(directory)
         if core:
             check(gdb(f"source {SCRIPT}", *LOOK, files=[PROGRAM, core]))

@@ -5,7 +5,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "core/sched.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -100,6 +104,89 @@ FIBER_TEST(stats, operations_are_counted_on_their_way_to_the_kernel_and_back)
     (void)coil_close(b);
     after = look();
     cr_assert_eq(after.requests, 0);
+}
+
+/* ---- A ring that is too small ---- */
+
+enum {
+    POLLERS = 32,
+};
+
+static int poll_one(void *arg)
+{
+    return coil_poll_fd(*(int *)arg, POLLIN);
+}
+
+FIBER_TEST_WITH(stats, completions_that_find_no_room_are_counted_and_not_lost,
+                (&(coil_options){.size = sizeof(coil_options), .sq_size = 2, .cq_size = 4}))
+{
+    coil_fiber *pollers[POLLERS];
+    int fds[POLLERS];
+    const coil_stats_info before = look();
+
+    for (int i = 0; i < POLLERS; i++) {
+        fds[i] = eventfd(0, EFD_CLOEXEC);
+        cr_assert_geq(fds[i], 0);
+        cr_assert_eq(coil_spawn(poll_one, &fds[i], &pollers[i]), 0);
+    }
+    until_parked(pollers[POLLERS - 1]);
+    coil_yield(); /* a look at I/O: the requests are with the kernel */
+    for (int i = 0; i < POLLERS; i++)
+        cr_assert_eq(eventfd_write(fds[i], 1), 0);
+    for (int i = 0; i < POLLERS; i++) {
+        cr_assert_eq(join_and_drop(pollers[i]), POLLIN);
+        (void)close(fds[i]);
+    }
+    cr_expect_gt(look().overflows, before.overflows);
+    cr_expect_gt(look().queued_submissions, before.queued_submissions);
+    cr_expect_eq(look().starved_receives, before.starved_receives);
+}
+
+/* Older kernels, and runs that are to be like on one, have no buffers to share: none can lack. */
+static bool shares_buffers(void)
+{
+    struct coil__engine *engine = coil__sched_this->engine;
+    const char *without = engine->ops->describe(engine);
+
+    return !strstr(without, "buffer_ring") && !strstr(without, "multishot_recv");
+}
+
+FIBER_TEST_WITH(stats, receives_that_find_no_buffer_are_counted_and_lose_nothing,
+                (&(coil_options){.size = sizeof(coil_options), .buffer_count = 4}))
+{
+    enum {
+        BYTES = 64 * 1024, /* for each stream: as much as all buffers hold */
+        STREAMS = 8,
+    };
+
+    static char bytes[BYTES];
+    static char got[BYTES];
+    coil_stream *streams[STREAMS][2];
+    const coil_stats_info before = look();
+
+    for (int i = 0; i < STREAMS; i++) {
+        stream_pair(&streams[i][0], &streams[i][1]);
+        coil_write(streams[i][1], "x", 1);
+        cr_assert_eq(coil_flush(streams[i][1]), 0);
+        cr_assert_eq(coil_read(streams[i][0], got, 1), 1); /* from here on it receives */
+    }
+    for (int i = 0; i < STREAMS; i++) {
+        memset(bytes, 'a' + i, BYTES);
+        cr_assert_eq(write(coil_stream_fd(streams[i][1]), bytes, BYTES), BYTES);
+    }
+    for (int i = 0; i < STREAMS; i++) {
+        memset(bytes, 'a' + i, BYTES);
+        cr_assert_eq(coil_read_full(streams[i][0], got, BYTES, NULL), BYTES);
+        cr_assert_arr_eq(got, bytes, BYTES);
+    }
+    if (shares_buffers())
+        cr_expect_gt(look().starved_receives, before.starved_receives);
+    if (!getenv("COIL_URING_SIZE")) /* or the completion queue is small as well */
+        cr_expect_eq(look().overflows, 0);
+    for (int i = 0; i < STREAMS; i++) {
+        (void)coil_close(streams[i][0]);
+        (void)coil_close(streams[i][1]);
+    }
 }
 
 /* ---- Other threads ---- */

@@ -5,10 +5,14 @@
  */
 #include <coil/watchdog.h>
 
+#include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -200,6 +204,56 @@ FIBER_TEST(watchdog, time_in_which_it_might_block_does_not_count)
     cr_assert_eq(calls, 0);
 }
 
+/* ---- Stopped ---- */
+
+static bool is_stopped(pid_t pid)
+{
+    char path[40];
+    char state = '?';
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    file = fopen(path, "re");
+    if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1) /* NOLINT(cert-err34-c) */
+        state = '?';
+    if (file)
+        (void)fclose(file);
+    return state == 'T';
+}
+
+/* Continues this process, once it is stopped, when it has been for a while. */
+static pid_t fork_continuer(coil_time stopped)
+{
+    const pid_t stopped_one = getpid();
+    const pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    while (!is_stopped(stopped_one))
+        (void)sched_yield();
+    spin_for(stopped);
+    (void)kill(stopped_one, SIGCONT);
+    _exit(0);
+}
+
+/* A limit that no busy machine takes from a thread in a fraction of it. */
+FIBER_TEST(watchdog, time_in_which_the_process_was_stopped_does_not_count)
+{
+    const coil_time limit = COIL_MS(600);
+    pid_t continuer;
+    int status;
+
+    start(limit);
+    continuer = fork_continuer(2 * limit);
+    cr_assert_gt(continuer, 0);
+    spin_for(limit / 2); /* it has looked at least once */
+    cr_assert_eq(kill(getpid(), SIGSTOP), 0);
+    spin_for(limit / 8); /* it looks again */
+    coil_watchdog_stop();
+    cr_assert_eq(waitpid(continuer, &status, 0), continuer);
+    cr_assert_eq(calls, 0);
+}
+
 /* ---- It does not disturb ---- */
 
 FIBER_TEST(watchdog, a_blocking_read_goes_on_and_errno_stays)
@@ -220,6 +274,21 @@ FIBER_TEST(watchdog, a_blocking_read_goes_on_and_errno_stays)
     cr_assert_eq(close(fds[0]) + close(fds[1]), 0);
 }
 
+/* A signal that a thread has blocked stays with the kernel, and its default action is the end. */
+FIBER_TEST(watchdog, a_signal_that_was_blocked_all_the_time_does_no_harm_afterwards)
+{
+    sigset_t own;
+
+    (void)sigemptyset(&own);
+    (void)sigaddset(&own, SIGRTMAX - 1);
+    cr_assert_eq(pthread_sigmask(SIG_BLOCK, &own, NULL), 0);
+    start(short_limit);
+    (void)spin_until_reported(1);
+    cr_assert_eq(seen.fiber_id, 0, "it could not answer");
+    coil_watchdog_stop();
+    cr_assert_eq(pthread_sigmask(SIG_UNBLOCK, &own, NULL), 0);
+}
+
 FIBER_TEST(watchdog, the_signal_is_the_programs_again_afterwards)
 {
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -232,6 +301,20 @@ FIBER_TEST(watchdog, the_signal_is_the_programs_again_afterwards)
     cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
     cr_assert_neq(after.sa_handler, SIG_IGN);
     cr_assert_eq(raise(SIGUSR2), 0, "a signal that nobody asked for does nothing");
+    coil_watchdog_stop();
+    cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
+    cr_assert_eq(after.sa_handler, SIG_IGN);
+}
+
+FIBER_TEST(watchdog, a_handler_that_somebody_else_installs_meanwhile_stays)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    coil_watchdog_options options = COIL_WATCHDOG_OPTIONS_INIT;
+    struct sigaction after;
+
+    options.signal_number = SIGUSR2;
+    cr_assert_eq(coil_watchdog_start(&options), 0);
+    cr_assert_eq(sigaction(SIGUSR2, &ignore, NULL), 0);
     coil_watchdog_stop();
     cr_assert_eq(sigaction(SIGUSR2, NULL, &after), 0);
     cr_assert_eq(after.sa_handler, SIG_IGN);
@@ -300,9 +383,51 @@ FIBER_TEST(watchdog, without_memory_there_is_none_and_nothing_is_left)
     coil__alloc_fail_after(0);
     cr_assert_eq(coil_watchdog_start(NULL), -ENOMEM);
     coil__alloc_fail_after(1);
-    cr_assert_eq(coil_watchdog_start(NULL), 0, "without a stack of their own, handlers do as well");
+    cr_assert_eq(coil_watchdog_start(NULL), 0, "it needs no more than one block");
     coil__alloc_fail_after(-1);
     coil_watchdog_stop();
     cr_assert_eq(sigaction(SIGRTMAX - 1, NULL, &after), 0);
     cr_assert_eq(after.sa_handler, SIG_DFL);
+}
+
+/* The thread of this process with that name, or 0. */
+static pid_t thread_named(const char *wanted)
+{
+    DIR *threads = opendir("/proc/self/task");
+    const struct dirent *entry;
+    pid_t found = 0;
+
+    cr_assert_not_null(threads);
+    while (found == 0 && (entry = readdir(threads)) != NULL) {
+        char path[300];
+        char name[32] = "";
+        FILE *file;
+
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        file = fopen(path, "re");
+        if (file && fgets(name, sizeof name, file) && strcmp(name, wanted) == 0)
+            found = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (file)
+            (void)fclose(file);
+    }
+    (void)closedir(threads);
+    return found;
+}
+
+static const coil_options pinned = {.size = sizeof pinned, .pin_cores = true};
+
+FIBER_TEST_WITH(watchdog, it_is_not_tied_to_the_cpu_that_it_watches, &pinned)
+{
+    cpu_set_t all;
+    cpu_set_t cpus;
+    pid_t thread;
+
+    cr_assert_eq(coil_watchdog_start(NULL), 0);
+    while ((thread = thread_named("coil-watchdog\n")) == 0)
+        coil_yield();
+    cr_assert_eq(sched_getaffinity(getppid(), sizeof all, &all), 0);
+    do
+        cr_assert_eq(sched_getaffinity(thread, sizeof cpus, &cpus), 0);
+    while (CPU_COUNT(&cpus) < CPU_COUNT(&all));
+    coil_watchdog_stop();
 }
