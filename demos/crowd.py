@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 
-TIMEOUT = 30
+TIMEOUT = 120
 SAID = re.compile(rb"<p(\d+)> (\d+)\n")
 
 

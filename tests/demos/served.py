@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 
-TIMEOUT = 20
+TIMEOUT = 60
 # Root may do everything, unless it gives up its capabilities.
 UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 

@@ -393,6 +393,7 @@ FIBER_TEST(serve, sigterm_stops_gracefully_and_the_old_handlers_come_back)
     int fd;
 
     cr_assert_eq(sigaction(SIGTERM, &action, NULL), 0);
+    cr_assert_neq(signal(SIGINT, SIG_DFL), SIG_ERR);
     site_open(&site, wait_for_line);
     site.options.stop_on_signals = true;
     site_start(&site);

@@ -119,39 +119,50 @@ FIBER_TEST(wait, waiting_for_any_sees_each_once_as_it_happens_until_nothing_is_l
     cr_assert_eq(coil_wait_any(waiting.cases, 4), -ENOENT);
 }
 
-struct timed {
-    coil_time time;
-    int id;
-};
-
-static int sleep_then_return(void *arg)
-{
-    const struct timed *timed = arg;
-    const int result = coil_sleep(timed->time);
-
-    return result < 0 ? result : timed->id;
-}
-
 FIBER_TEST(wait, fibers_are_joined_in_the_order_in_which_they_end)
 {
-    struct timed times[] = {{COIL_MS(30), 0}, {COIL_MS(10), 1}, {COIL_MS(20), 2}};
     static const int order[] = {1, 2, 0};
+    coil_event ends[3];
     coil_fiber *fibers[3];
     coil_case cases[3];
     int results[3];
 
     for (int i = 0; i < 3; i++) {
-        fibers[i] = spawn_until_parked(sleep_then_return, &times[i]);
+        coil_event_init(&ends[i]);
+        fibers[i] = spawn_until_parked(wait_for_event, &ends[i]);
         cases[i] = coil_case_join(fibers[i], &results[i]);
     }
     for (int i = 0; i < 3; i++) {
-        const int index = coil_wait_any(cases, 3);
+        int index;
 
+        cr_assert_eq(coil_event_fail(&ends[order[i]], -1 - order[i]), 0);
+        index = coil_wait_any(cases, 3);
         cr_assert_eq(index, order[i]);
-        cr_assert_eq(results[index], index);
+        cr_assert_eq(results[index], -1 - index);
         coil_fiber_unref(fibers[index]);
     }
     cr_assert_eq(coil_wait_any(cases, 3), -ENOENT, "the handles may be gone by now");
+}
+
+FIBER_TEST(wait, fibers_that_end_while_nobody_looks_are_reported_in_the_order_of_their_ends)
+{
+    static const size_t expected[] = {1, 2, 0};
+    coil_event ends[3];
+    coil_fiber *fibers[3];
+    coil_case cases[3];
+    size_t order[3];
+
+    for (int i = 0; i < 3; i++) {
+        coil_event_init(&ends[i]);
+        fibers[i] = spawn_until_parked(wait_for_event, &ends[i]);
+        cases[i] = coil_case_join(fibers[i], NULL);
+    }
+    for (int i = 0; i < 3; i++)
+        settle(&ends[expected[i]]);
+    cr_assert_eq(coil_wait_all(cases, 3, order), 3);
+    cr_assert_arr_eq(order, expected, sizeof order);
+    for (int i = 0; i < 3; i++)
+        coil_fiber_unref(fibers[i]);
 }
 
 FIBER_TEST(wait, things_of_every_kind_are_waited_for_together)
@@ -222,6 +233,22 @@ FIBER_TEST(wait, an_interruption_reports_what_has_happened_and_the_rest_can_be_w
     cr_assert_eq(coil_wait_all(waiting.cases, 4, waiting.order), 2);
 }
 
+/* coil_wait_all() with a deadline that passes while it waits, and not before it begins. */
+static int wait_with_time(coil_case *cases, size_t count)
+{
+    coil_time time = COIL_MS(1);
+    coil_scope scope;
+    int done;
+
+    do {
+        coil_scope_enter(&scope, time);
+        done = coil_wait_all(cases, count, NULL);
+        cr_assert(coil_scope_leave(&scope));
+        time *= 2;
+    } while (done == -ETIMEDOUT);
+    return done;
+}
+
 FIBER_TEST(wait, a_timeout_before_anything_has_happened_is_the_result)
 {
     coil_event events[4];
@@ -237,9 +264,7 @@ FIBER_TEST(wait, a_timeout_before_anything_has_happened_is_the_result)
     cr_assert(coil_scope_leave(&scope));
     cr_assert_not(coil_case_is_done(&waiting.cases[0]));
 
-    coil_scope_enter(&scope, COIL_MS(1));
-    cr_assert_eq(coil_wait_all(waiting.cases, 4, NULL), 1, "cut short");
-    cr_assert(coil_scope_leave(&scope));
+    cr_assert_eq(wait_with_time(waiting.cases, 4), 1, "cut short");
     for (int i = 1; i < 4; i++)
         cr_assert(coil__list_is_empty(&events[i].waiters.waiters));
 }
@@ -353,6 +378,12 @@ FIBER_TEST(wait, a_resize_that_lets_an_item_in_gives_it_to_whoever_waits)
 
 /* ---- Time ---- */
 
+static int sleep_a_little(void *arg)
+{
+    (void)arg;
+    return coil_sleep(COIL_MS(1));
+}
+
 FIBER_TEST(wait, a_time_runs_on_from_one_call_to_the_next)
 {
     coil_chan *chan = new_chan(1);
@@ -362,8 +393,7 @@ FIBER_TEST(wait, a_time_runs_on_from_one_call_to_the_next)
     int item;
 
     for (;;) {
-        struct timed sender = {COIL_MS(1), 0};
-        coil_fiber *fiber = spawn_until_parked(sleep_then_return, &sender);
+        coil_fiber *fiber = spawn_until_parked(sleep_a_little, NULL);
         coil_case cases[] = {after, coil_case_join(fiber, NULL), coil_case_recv(chan, &item)};
         const int index = coil_wait_any(cases, 3);
 
