@@ -33,7 +33,7 @@ struct context {
 static struct context loop;
 static struct context fibers[FIBER_COUNT];
 
-static void switch_to(struct context *from, struct context *to)
+static COIL_OPAQUE void switch_to(struct context *from, struct context *to)
 {
     coil__sanitize_switch_begin(&from->fake_stack, to->bottom, to->size, NULL);
     coil__switch(&from->saved, to->saved);
