@@ -33,6 +33,7 @@ struct run {
     atomic_int running; /* fibers inside work() */
     atomic_int detached_begun;
     atomic_int detached_ended;
+    atomic_int through; /* posters of which a core has accepted a post */
     _Atomic(coil_remote *) remotes[CORES];
 };
 
@@ -162,7 +163,12 @@ static int cancel_some_callers(void *arg)
 
 static int run_callers(void *arg)
 {
-    return coil_each_core(cancel_some_callers, arg);
+    struct run *run = arg;
+    const int result = coil_each_core(cancel_some_callers, run);
+
+    while (atomic_load(&run->through) < POSTERS)
+        (void)coil_sleep(COIL_US(100));
+    return result;
 }
 
 /* ---- Posts from outside, until after the end ---- */
@@ -221,7 +227,8 @@ static void *post_to_the_end(void *arg)
             continue;
         }
         if (coil_post(await_remote(poster->run, core), &node->post) == 0) {
-            poster->accepted++;
+            if (poster->accepted++ == 0)
+                atomic_fetch_add(&poster->run->through, 1);
             continue;
         }
         atomic_store(&node->is_free, true);

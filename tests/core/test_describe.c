@@ -14,13 +14,18 @@
 
 static char line[400];
 
-static const char *describe(const coil_fiber *fiber)
+static const char *describe_at(const coil_fiber *fiber, int64_t now)
 {
     struct coil__text text;
 
     coil__text_init(&text, line, sizeof line, NULL);
-    coil__describe_fiber(&text, fiber, coil__clock_now());
+    coil__describe_fiber(&text, fiber, now);
     return line;
+}
+
+static const char *describe(const coil_fiber *fiber)
+{
+    return describe_at(fiber, coil__clock_now());
 }
 
 static void assert_says(const char *expected)
@@ -72,9 +77,8 @@ FIBER_TEST(describe, the_line_has_number_name_state_and_time)
     coil_fiber_name_set(fiber, "a\nb");
     cr_assert_str_eq(describe(fiber), "fiber 2 'a b': runnable");
     until_parked(fiber);
-    fiber->tcb->wait_since = coil__clock_now() - COIL_SECONDS(3);
-    (void)describe(fiber);
-    assert_says("fiber 2 'a b': waits for semaphore for 3.0");
+    (void)describe_at(fiber, fiber->tcb->wait_since + COIL_SECONDS(3));
+    assert_says("fiber 2 'a b': waits for semaphore for 3.000 s");
 
     coil_sem_release(&sem);
     cr_assert_eq(coil_join(fiber, NULL), 0);
@@ -91,8 +95,8 @@ FIBER_TEST(describe, the_nearest_deadline_that_counts_is_told)
     coil_sem_init(&sem, 0);
     fiber = spawn_until_parked(acquire_within, &sem);
     shielded = spawn_until_parked(acquire_shielded, &sem);
-    (void)describe(fiber);
-    assert_says(", deadline in 49.");
+    (void)describe_at(fiber, coil__scope_deadline(fiber->tcb) - COIL_MS(49500));
+    assert_says(", deadline in 49.500 s");
     cr_assert_null(strstr(describe(shielded), "deadline"), "nothing reaches through a shield");
 
     coil_cancel(shielded);

@@ -109,7 +109,7 @@ FIBER_TEST(dump, children_are_below_their_parents_in_order)
 
     assert_dumped("coil: 6 fibers, 0 runnable, ");
     assert_dumped("\nfiber 1 'main': running\n"
-                  "  fiber 2 'parent': waits for semaphore for 0.");
+                  "  fiber 2 'parent': waits for semaphore for ");
     cr_assert_lt(assert_dumped("\n  fiber 2 "), assert_dumped("\n    fiber 4 ''"));
     cr_assert_lt(assert_dumped("\n    fiber 4 "), assert_dumped("\n    fiber 5 ''"));
     cr_assert_lt(assert_dumped("\n    fiber 5 "), assert_dumped("\n  fiber 7 ''"));

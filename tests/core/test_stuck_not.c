@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/remote.h"
+#include "io/offload.h"
 #include "support/fiber_test.h"
 
 static int line_count;
@@ -216,6 +217,7 @@ Test(stuck_not, an_offloaded_call_is_waited_for, .timeout = 20)
 {
     struct outside outside = {.wait = offload, .act = do_nothing};
 
+    coil__offload_leave_time = COIL_SECONDS(15);
     assert_no_deadlock(&outside, NULL);
 }
 

@@ -360,7 +360,7 @@ FIBER_TEST(cond, nothing_comes_between_the_callers_look_and_the_wait)
     coil_cond_init(&mailbox.changed);
     cr_assert_eq(coil_mutex_lock(&mailbox.mutex), 0);
     cr_assert_eq(coil_spawn(fill_without_the_mutex, &mailbox, &fiber), 0);
-    coil_scope_enter(&scope, COIL_SECONDS(1));
+    coil_scope_enter(&scope, COIL_SECONDS(30));
     coil__sched_this->budget = 1;
     while (!mailbox.is_full)
         cr_assert_eq(coil_cond_wait(&mailbox.changed, &mailbox.mutex), 0);
