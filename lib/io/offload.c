@@ -271,7 +271,8 @@ static void init_offload(struct coil__sched *sched, void *state)
     coil_sem_init(&offload->room, COIL__OFFLOAD_JOBS_MAX);
 }
 
-/* No fiber is left, so all jobs there are have been abandoned to their threads. */
+/* No fiber is left, so all jobs there are have been abandoned to their threads. A call may never
+ * return, so its thread is waited for a while only; one that has no call leaves for certain. */
 static void fini_offload(struct coil__sched *sched, void *state)
 {
     struct pool *pool = ((struct offload *)state)->pool;
@@ -287,8 +288,12 @@ static void fini_offload(struct coil__sched *sched, void *state)
     pool->is_closing = true;
     pool->remote = NULL;
     (void)pthread_cond_broadcast(&pool->work);
-    while (pool->thread_count > 0 && in_time)
-        in_time = wait_until(pool, &pool->left, deadline);
+    while (pool->idle_count > 0 || (pool->thread_count > 0 && in_time)) {
+        if (in_time)
+            in_time = wait_until(pool, &pool->left, deadline);
+        else
+            (void)pthread_cond_wait(&pool->left, &pool->lock);
+    }
     if (pool->thread_count > 0)
         coil__log(COIL_LOG_WARNING, "%u offloaded calls have not returned and are left behind",
                   pool->thread_count);

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "core/remote.h"
-#include "io/offload.h"
 #include "support/fiber_test.h"
 
 static int line_count;
@@ -217,7 +216,6 @@ Test(stuck_not, an_offloaded_call_is_waited_for, .timeout = 20)
 {
     struct outside outside = {.wait = offload, .act = do_nothing};
 
-    coil__offload_leave_time = COIL_SECONDS(15);
     assert_no_deadlock(&outside, NULL);
 }
 

@@ -9,6 +9,7 @@
 
 enum {
     THREADS = 20, /* the default */
+    MANY_THREADS = 64,
     CALLS = 100,
 };
 
@@ -229,6 +230,37 @@ FIBER_TEST(offload, the_end_waits_for_calls_that_are_about_to_return)
     fiber = spawn_into_thread(&call);
     coil_fiber_unref(fiber);
     call_proceed(&call);
+}
+
+/* Leaves a thread for each of the calls, which has none any more. */
+static int leave_idle_threads(void *arg)
+{
+    struct call *calls = arg;
+    coil_fiber *fibers[MANY_THREADS];
+
+    for (int i = 0; i < MANY_THREADS; i++)
+        fibers[i] = spawn_into_thread(&calls[i]);
+    for (int i = 0; i < MANY_THREADS; i++)
+        call_proceed(&calls[i]);
+    for (int i = 0; i < MANY_THREADS; i++)
+        (void)join_and_drop(fibers[i]);
+    return 0;
+}
+
+Test(offload, the_end_waits_for_idle_threads_however_long_they_take_to_leave, .timeout = 60)
+{
+    const int64_t blocks_before = coil__alloc_live_count();
+    char messages[1024] = "";
+    struct call calls[MANY_THREADS];
+
+    for (int i = 0; i < MANY_THREADS; i++)
+        call_init(&calls[i], 1);
+    cr_assert_eq(setenv("COIL_THREADS", "64", 1), 0);
+    coil__offload_leave_time = 0;
+    coil_log_set(keep_message, messages);
+    cr_assert_eq(fiber_test_coil_run(leave_idle_threads, calls, NULL, NULL), 0);
+    cr_assert_str_eq(messages, "");
+    cr_assert_eq(coil__alloc_live_count(), blocks_before);
 }
 
 static int abandon_blocked_call(void *arg)
