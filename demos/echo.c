@@ -61,11 +61,14 @@ static int echo_bytes(coil_stream *client, void *arg)
 static int serve(void *arg)
 {
     const struct arguments *arguments = arg;
+    coil_listen_options listen_options = COIL_LISTEN_OPTIONS_INIT;
     coil_serve_options options = COIL_SERVE_OPTIONS_INIT;
     coil_listener *listener;
     char address[COIL_ADDRESS_SIZE];
-    int result = coil_listen(arguments->address, NULL, &listener);
+    int result;
 
+    listen_options.stop_on_signals = true; /* also between being announced and serving */
+    result = coil_listen(arguments->address, &listen_options, &listener);
     if (result < 0) {
         (void)fprintf(stderr, "echo: cannot listen on %s: %s\n", arguments->address,
                       coil_strerror(result));

@@ -283,6 +283,7 @@ static int serve_on(coil_listener *listener, const struct arguments *arguments,
 static int serve(void *arg)
 {
     const struct arguments *arguments = arg;
+    coil_listen_options listen_options = COIL_LISTEN_OPTIONS_INIT;
     struct site site = {.root_fd = -1};
     coil_listener *listener;
     int result;
@@ -292,7 +293,8 @@ static int serve(void *arg)
         if (site.root_fd < 0)
             return site.root_fd;
     }
-    result = coil_listen(arguments->address, NULL, &listener);
+    listen_options.stop_on_signals = true; /* also between being announced and serving */
+    result = coil_listen(arguments->address, &listen_options, &listener);
     if (result < 0) {
         (void)fprintf(stderr, "httpd: cannot listen on %s: %s\n", arguments->address,
                       coil_strerror(result));
