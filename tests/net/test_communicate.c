@@ -132,18 +132,6 @@ FIBER_TEST(communicate, what_is_not_a_pipe_is_left_out)
 
 /* ---- Deadlines ---- */
 
-/* A deadline may strike while the process is being started: then the thread that does it kills and
- * reaps the child. */
-static void until_no_thread_starts_a_process(void)
-{
-    coil_stats_info stats = COIL_STATS_INIT;
-
-    do {
-        coil_yield();
-        cr_assert_eq(coil_stats(&stats), 0);
-    } while (stats.offload_running > 0);
-}
-
 struct talk {
     coil_process *process;
     const char *input;
@@ -172,7 +160,7 @@ FIBER_TEST(communicate, a_child_that_reads_nothing_is_left_at_the_deadline)
     cr_assert_lt(output.in_len, MIB);
     coil_process_output_free(&output);
     free(text);
-    until_no_thread_starts_a_process();
+    until_no_call_is_offloaded(); /* the thread that starts a process may have to reap it */
     expect_no_children();
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "coil/stats.h"
 #include "core/run.h"
 #include "support/poll_engine.h"
 
@@ -73,6 +74,16 @@ void until_parked(const coil_fiber *fiber)
 {
     while (fiber->tcb && fiber->tcb->state != COIL__FIBER_PARKED)
         coil_yield();
+}
+
+void until_no_call_is_offloaded(void)
+{
+    coil_stats_info stats = COIL_STATS_INIT;
+
+    do {
+        coil_yield();
+        cr_assert_eq(coil_stats(&stats), 0);
+    } while (stats.offload_running > 0);
 }
 
 coil_fiber *spawn_until_parked(int (*fn)(void *), void *arg)

@@ -45,6 +45,9 @@ coil_fiber *spawn_until_parked(int (*fn)(void *), void *arg);
 /* Yields until `fiber` is parked or has ended. */
 void until_parked(const coil_fiber *fiber);
 
+/* Yields until no thread of the offload pool runs a call any more, also one that nobody awaits. */
+void until_no_call_is_offloaded(void);
+
 /* Joins, drops the handle, returns the fiber's result. */
 int join_and_drop(coil_fiber *fiber);
 

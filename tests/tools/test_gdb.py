@@ -77,7 +77,7 @@ def check(text):
     expect(part(text, "main"), r"#0 .*all_parked.*main_fiber.*fiber_main")
     everything = part(text, "all")
     expect(everything, r"waiter_main.*joiner_main.*fiber_start")
-    expect(everything, r"fiber 1 'other'.*pthread_barrier_wait.*other_fiber")
+    expect(everything, r"fiber 1 'other'.*other_fiber")
     expect(part(text, "select"), r"frame 1 and up are those of fiber 2 'waiter'.*\$1 = 21\n")
     expect(part(text, "select"), r"\$2 = 16\n\$3 = 1\n")
     expect(part(text, "after"), r"#0 .*(all_parked|pthread_kill)")
