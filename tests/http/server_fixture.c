@@ -2,8 +2,11 @@
 /* Raw conversations with the HTTP server (tests/http/server_fixture.h). */
 #include "http/server_fixture.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+
+#include "net/stream.h"
 
 static int serve(void *arg)
 {
@@ -16,9 +19,18 @@ static int serve(void *arg)
     return result;
 }
 
+static void say_first(const struct conversation *conversation, const char *text)
+{
+    const int fd = coil_stream_fd(conversation->client);
+    struct pollfd server = {.fd = coil_stream_fd(conversation->server), .events = POLLIN};
+
+    cr_assert_eq(send(fd, text, strlen(text), MSG_DONTWAIT), (ssize_t)strlen(text));
+    cr_assert_eq(poll(&server, 1, 20000), 1);
+}
+
 static void open_over(void (*make_pair)(coil_stream **, coil_stream **),
                       struct conversation *conversation, coil_http_app *app, void *arg,
-                      const coil_http_options *options)
+                      const coil_http_options *options, const char *first)
 {
     *conversation = (struct conversation){
         .app = app,
@@ -29,13 +41,21 @@ static void open_over(void (*make_pair)(coil_stream **, coil_stream **),
     };
     cr_assert_not_null(conversation->heard);
     make_pair(&conversation->client, &conversation->server);
+    if (*first)
+        say_first(conversation, first);
     conversation->fiber = spawn_until_parked(serve, conversation);
 }
 
 void conversation_open(struct conversation *conversation, coil_http_app *app, void *arg,
                        const coil_http_options *options)
 {
-    open_over(tcp_pair, conversation, app, arg, options);
+    open_over(tcp_pair, conversation, app, arg, options, "");
+}
+
+void conversation_open_with(struct conversation *conversation, coil_http_app *app, void *arg,
+                            const coil_http_options *options, const char *first)
+{
+    open_over(tcp_pair, conversation, app, arg, options, first);
 }
 
 void conversation_open_stalled(struct conversation *conversation, coil_http_app *app, void *arg,
@@ -43,9 +63,14 @@ void conversation_open_stalled(struct conversation *conversation, coil_http_app 
 {
     static const char junk[4096];
 
-    open_over(stream_pair, conversation, app, arg, options);
+    open_over(stream_pair, conversation, app, arg, options, "");
     while (send(coil_stream_fd(conversation->server), junk, sizeof junk, MSG_DONTWAIT) > 0)
         continue;
+}
+
+bool is_open(const struct conversation *conversation)
+{
+    return conversation->fiber->tcb && !conversation->server->is_closing;
 }
 
 void say(struct conversation *conversation, const char *bytes, size_t len)
@@ -124,21 +149,27 @@ int conversation_end(struct conversation *conversation)
     return join_and_drop(conversation->fiber);
 }
 
+/* Hears all and ends; returns what was heard. */
+static char *take_heard(struct conversation *conversation)
+{
+    char *heard = conversation->heard;
+
+    hear_all(conversation);
+    conversation->heard = NULL;
+    cr_assert_eq(conversation_end(conversation), 0);
+    return heard;
+}
+
 static char *hold(coil_http_app *app, const coil_http_options *options, const char *input,
                   bool is_half_closed)
 {
     struct conversation conversation;
-    char *heard;
 
     conversation_open(&conversation, app, NULL, options);
     say_text(&conversation, input);
     if (is_half_closed)
         (void)coil_shutdown(conversation.client);
-    hear_all(&conversation);
-    heard = conversation.heard;
-    conversation.heard = NULL;
-    cr_assert_eq(conversation_end(&conversation), 0);
-    return heard;
+    return take_heard(&conversation);
 }
 
 char *converse(coil_http_app *app, const coil_http_options *options, const char *input)
@@ -167,6 +198,15 @@ void assert_converses_open(coil_http_app *app, const coil_http_options *options,
                            const char *output)
 {
     compare(converse_open(app, options, input), input, output);
+}
+
+void assert_converses_at_once(coil_http_app *app, const coil_http_options *options,
+                              const char *input, const char *output)
+{
+    struct conversation conversation;
+
+    conversation_open_with(&conversation, app, NULL, options, input);
+    compare(take_heard(&conversation), input, output);
 }
 
 void assert_heard(const char *heard, const char *text)

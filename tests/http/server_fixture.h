@@ -31,10 +31,18 @@ struct conversation {
 void conversation_open(struct conversation *conversation, coil_http_app *app, void *arg,
                        const coil_http_options *options);
 
+/* The same with `first`, a few bytes, there to be read before the server begins: its first wait
+ * finds them, however long the thread has stood still since the deadline was set. */
+void conversation_open_with(struct conversation *conversation, coil_http_app *app, void *arg,
+                            const coil_http_options *options, const char *first);
+
 /* The same over unix sockets, whose way to the client is filled with junk: nothing more goes out
  * before the client reads. (TCP would go on squeezing some bytes through.) */
 void conversation_open_stalled(struct conversation *conversation, coil_http_app *app, void *arg,
                                const coil_http_options *options);
+
+/* Whether the server has not begun to close. (Once it has closed, its stream is gone.) */
+bool is_open(const struct conversation *conversation);
 
 /* Writes `len` bytes, or a text, and has them sent. */
 void say(struct conversation *conversation, const char *bytes, size_t len);
@@ -60,6 +68,10 @@ void assert_converses(coil_http_app *app, const coil_http_options *options, cons
                       const char *output);
 void assert_converses_open(coil_http_app *app, const coil_http_options *options, const char *input,
                            const char *output);
+
+/* The same with `input` there before the server begins, for those with a short idle_timeout. */
+void assert_converses_at_once(coil_http_app *app, const coil_http_options *options,
+                              const char *input, const char *output);
 
 /* Fails unless `text` is among what was heard, or if it is. */
 void assert_heard(const char *heard, const char *text);

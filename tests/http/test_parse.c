@@ -342,8 +342,8 @@ Test(parse, headers_are_found_by_name_in_any_case, .timeout = 20)
 }
 
 /* A line of 4 MB that arrives in single bytes: quadratic work would be 2^43 byte steps and run into
- * the timeout, linear work is not felt. */
-Test(parse, feeding_byte_by_byte_is_linear, .timeout = 5)
+ * the timeout even at 10^11 a second, linear work is not felt. */
+Test(parse, feeding_byte_by_byte_is_linear, .timeout = 60)
 {
     static const struct coil__http_limits limits = {.header_line_max = 1 << 23,
                                                     .headers_max = 1 << 24};
