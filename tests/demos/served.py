@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A demo that serves, running as a program, for the tests of such demos."""
 
+import functools
 import os
 import pathlib
 import re
 import signal
 import socket
 import subprocess
+import sys
 
 TIMEOUT = 60
+SCALES = (1, 2, 4, 8)
 # Root may do everything, unless it gives up its capabilities.
 UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
@@ -62,6 +65,28 @@ class Server:
         stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
         fields = stat.rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def retried(failure=Exception):
+    """Decorates a test that fails by `failure` also when somebody stands still at a bad moment.
+
+    It takes a scale, by which it multiplies the times that it can set, and is tried with twice the
+    scale until it passes. A fault fails at every scale. What hangs does so again: that is final.
+    """
+    def decorate(test):
+        @functools.wraps(test)
+        def run(self):
+            for scale in SCALES:
+                try:
+                    return test(self, scale)
+                except (TimeoutError, subprocess.TimeoutExpired):
+                    raise
+                except failure as what:  # pylint: disable=broad-except
+                    if scale == SCALES[-1]:
+                        raise
+                    print(f"{self.id()}: again, since {what!r}", file=sys.stderr)
+        return run
+    return decorate
 
 
 def read_to_end(connection):

@@ -5,6 +5,7 @@
 usage: tests/demos/test_chat.py CHAT
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ import threading
 import time
 import unittest
 
-from served import Server, TIMEOUT, read_to_end
+from served import Server, TIMEOUT, read_to_end, retried
 
 CHAT = None
 CROWD = pathlib.Path(__file__).resolve().parents[2] / "demos/crowd.py"
@@ -287,19 +288,20 @@ class Hostile(unittest.TestCase):
                 ann.expect("* slow has come")
                 bob.expect("* slow has come")
                 said = 0
-                heard = []
-                listener = threading.Thread(
-                    target=lambda: heard.extend(ann.hear_until("* slow was too slow")))
-                listener.start()
-                while listener.is_alive() and said < 200_000:
+                slow_is_here = True
+                while slow_is_here and said < 200_000:
                     bob.socket.sendall(b"".join(b"%07d" % n + b"x" * 492 + b"\n"
                                                 for n in range(said, said + 100)))
                     said += 100
-                listener.join(TIMEOUT)
-                bob.say("done")
-                rest = ann.hear_until("<bob> done")
-                numbers = [int(line[6:13]) for line in heard + rest]
-                self.assertEqual(numbers, list(range(said)), "ann heard everything, in order")
+                    bob.say(f"{said} lines")
+                    # Bob waits for ann: she may stand still, and is never too slow herself.
+                    lines = ann.hear_until(f"<bob> {said} lines")
+                    if "* slow was too slow" in lines:
+                        lines.remove("* slow was too slow")
+                        slow_is_here = False
+                    self.assertEqual([int(line[6:13]) for line in lines],
+                                     list(range(said - 100, said)), "ann hears all, in order")
+                self.assertFalse(slow_is_here)
                 bob.expect("* slow was too slow")
                 bob.say("/who")
                 self.assertEqual(sorted(bob.hear().split()[2:]), ["ann", "bob"])
@@ -383,17 +385,18 @@ class Hostile(unittest.TestCase):
                 thread.start()
             for thread in threads:
                 thread.join(TIMEOUT)
-            self.wait_for(lambda: server.descriptors() == before)
-            with server.enter("bob") as bob:
+            with server.enter("bob") as bob:  # when all before him have been accepted
                 ann.hear_until("* bob has come")
                 ann.say("still here")
-                bob.expect("<ann> still here")
+                bob.hear_until("<ann> still here")
+            self.wait_for(lambda: server.descriptors() == before)
 
-    def test_who_is_silent_for_too_long_has_to_go(self):
-        with Chat("--idle", "2") as server, server.enter("ann") as ann, \
+    @retried()
+    def test_who_is_silent_for_too_long_has_to_go(self, scale):
+        with Chat("--idle", 2 * scale) as server, server.enter("ann") as ann, \
                 server.enter("bob") as bob, Person(server) as stranger:
             ann.expect("* bob has come")
-            end = time.monotonic() + 10
+            end = time.monotonic() + 10 * scale
             # A room that is never quiet must keep its time all the same.
             ann_heard = []
             listener = threading.Thread(
@@ -408,8 +411,9 @@ class Hostile(unittest.TestCase):
             stranger.expect("* silent for too long, goodbye", None)
             bob.expect("* ann was silent for too long")
 
-    def test_who_has_no_nickname_in_time_has_to_go_whatever_he_says(self):
-        with Chat("--naming", "1") as server, server.enter("ann") as ann, \
+    @retried()
+    def test_who_has_no_nickname_in_time_has_to_go_whatever_he_says(self, scale):
+        with Chat("--naming", scale) as server, server.enter("ann") as ann, \
                 Person(server) as silent, Person(server) as babbler:
             refusal = "* a nickname has 1 to 16 characters"
             last = "* no nickname for too long, goodbye"
@@ -422,11 +426,12 @@ class Hostile(unittest.TestCase):
             ann.say("/who")
             ann.expect("* here: ann")
 
-    def test_a_thousand_silent_strangers_keep_nobody_out_for_long(self):
+    @retried()
+    def test_a_thousand_silent_strangers_keep_nobody_out_for_long(self, scale):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        with Chat("--naming", "1") as server:
+        with Chat("--naming", scale) as server:
             strangers = [Person(server) for _ in range(1000)]
             with server.enter("ann") as ann:
                 ann.say("/who")
@@ -482,7 +487,8 @@ class Stop(unittest.TestCase):
             self.assertEqual(set(ann.hear_until("* the server stops, goodbye")), {"<bob> bla"})
             self.assertIsNone(ann.hear())
             self.assertEqual(bob.hear(), "* the server stops, goodbye")
-            bob.socket.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the server may have reset it
+                bob.socket.shutdown(socket.SHUT_RDWR)
             talker.join(TIMEOUT)
 
     def test_who_does_not_read_delays_the_end_by_seconds_only(self):
@@ -490,7 +496,7 @@ class Stop(unittest.TestCase):
             start = time.monotonic()
             server.stop()
             server.process.wait(TIMEOUT)
-            self.assertLess(time.monotonic() - start, 10)
+            self.assertLess(time.monotonic() - start, 20)
 
 
 if __name__ == "__main__":
