@@ -17,6 +17,7 @@ struct side {
     pthread_t thread;
     _Atomic(int) report_count;
     _Atomic(int) over_count;
+    int wanted; /* how many reports end the blocking */
     int status;
 };
 
@@ -33,10 +34,9 @@ static void count_report(const coil_watchdog_report *report, void *arg)
 /* TSan delivers signals at calls of the C library, such as the clock's. */
 static int block(void *arg)
 {
-    struct side *side = arg;
-    const int wanted = atomic_load(&side->report_count) + 1;
+    const struct side *side = arg;
 
-    while (atomic_load(&side->report_count) < wanted)
+    while (atomic_load(&side->report_count) < side->wanted)
         (void)coil_now();
     return 0;
 }
@@ -54,6 +54,8 @@ static int run_side(void *arg)
     for (int i = 0; i < ROUNDS && result == 0; i++) {
         coil_fiber *fiber;
 
+        /* Not one more than there are when it begins: it may have been reported by then. */
+        side->wanted = i + 1;
         result = coil_spawn(block, side, &fiber);
         if (result == 0)
             result = coil_join(fiber, NULL);
