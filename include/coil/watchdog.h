@@ -71,7 +71,8 @@ COIL_API COIL_MUST_CHECK int coil_watchdog_start(const coil_watchdog_options *op
 COIL_API void coil_watchdog_stop(void);
 
 /** Whether the calling fiber may run as long as it likes, from now on until it says otherwise.
- *  Returns what it was before, for the end of the region. Never parks; works without a watchdog.
+ *  A later report counts from this call on. Returns what it was before, for the end of the region.
+ *  Never parks; works without a watchdog.
  *  Like gevent's ignore_current_greenlet_blocking(). */
 COIL_API bool coil_watchdog_ignore(bool is_ignored);
 

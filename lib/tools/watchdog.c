@@ -11,6 +11,11 @@
  * handler's from the request to the post, and the watcher's otherwise. A request that is not
  * answered (the thread is stuck in the kernel) is taken back.
  *
+ * What coil_watchdog_ignore() sets, the watched thread stores and nobody else: a watcher that stood
+ * still after an answer would undo what has been set since. It also counts the changes, as part of
+ * a slice that was allowed to block has to end what the watcher counts: an answer that comes after
+ * a change tells nothing about the time before it.
+ *
  * The backtrace comes from the unwinder of the compiler's runtime: the code that blocks is the
  * program's or the C library's, which seldom keep frame pointers. It runs on the alternate signal
  * stack, since a fiber's own may have no room left.
@@ -49,6 +54,7 @@ struct snapshot {
     uint64_t slice;
     uint64_t fiber_id;
     char name[COIL__FIBER_NAME_SIZE];
+    uint64_t change_count;
     bool is_ignored;
     const void *frames[FRAMES_MAX];
     size_t frame_count;
@@ -64,12 +70,16 @@ struct watchdog {
     bool is_stopping; /* under the lock */
     sem_t answered;
     atomic_bool is_asked;
-    _Atomic(uint64_t) ignored_slice; /* that the watcher need not ask about; its number + 1, or 0 */
     struct snapshot snapshot;
+
+    /* The watched thread's to write. */
+    _Atomic(uint64_t) ignored_slice; /* that the watcher need not ask about; its number + 1, or 0 */
+    _Atomic(uint64_t) change_count;  /* how often it has been said who may block */
 
     /* The watcher's own. */
     uint64_t slice;
-    int64_t since;  /* when it first saw the slice */
+    uint64_t seen_change_count;
+    int64_t since;  /* when it first saw the slice, with that count */
     unsigned looks; /* how often it has seen it again */
     bool is_reported;
 };
@@ -99,18 +109,22 @@ static _Unwind_Reason_Code add_frame(struct _Unwind_Context *context, void *arg)
 
 /* Async-signal-safe as far as the unwinder is: it takes no lock that this thread could hold but the
  * dynamic linker's, which is recursive. */
-static void take_snapshot(struct snapshot *snapshot, const struct coil__sched *sched)
+static void take_snapshot(struct watchdog *watchdog, const struct coil__sched *sched)
 {
+    struct snapshot *snapshot = &watchdog->snapshot;
     const struct coil__tcb *tcb = sched->current;
     struct walk walk = {.frames = snapshot->frames};
 
     snapshot->slice = sched->switch_count;
+    snapshot->change_count = atomic_load(&watchdog->change_count);
     snapshot->fiber_id = 0;
     snapshot->frame_count = 0;
     if (!tcb)
         return;
     snapshot->fiber_id = tcb->handle->id;
     snapshot->is_ignored = tcb->is_unwatched;
+    if (snapshot->is_ignored)
+        atomic_store(&watchdog->ignored_slice, snapshot->slice + 1);
     memcpy(snapshot->name, tcb->handle->name, sizeof snapshot->name);
     (void)_Unwind_Backtrace(add_frame, &walk);
     /* What is inside of the interrupted frame is this handler. */
@@ -127,7 +141,7 @@ static void on_signal(int number)
 
     (void)number;
     if (watchdog && atomic_exchange(&watchdog->is_asked, false)) {
-        take_snapshot(&watchdog->snapshot, sched);
+        take_snapshot(watchdog, sched);
         (void)sem_post(&watchdog->answered);
     }
     errno = error;
@@ -234,21 +248,31 @@ static bool ask(struct watchdog *watchdog)
     watchdog->snapshot.fiber_id = 0;
     watchdog->snapshot.frame_count = 0;
     watchdog->snapshot.slice = watchdog->slice;
+    watchdog->snapshot.change_count = atomic_load(&watchdog->change_count);
     watchdog->snapshot.is_ignored = false;
     return false;
 }
 
 static void report_blocker(struct watchdog *watchdog, int64_t now)
 {
+    const struct snapshot *snapshot = &watchdog->snapshot;
+
     (void)ask(watchdog);
-    if (watchdog->snapshot.slice != watchdog->slice)
+    if (snapshot->slice != watchdog->slice)
         return; /* it has parked meanwhile */
-    if (watchdog->snapshot.is_ignored) {
-        atomic_store(&watchdog->ignored_slice, watchdog->slice + 1);
-        return;
-    }
+    if (snapshot->is_ignored || snapshot->change_count != watchdog->seen_change_count)
+        return; /* it may block, or might until just now */
     watchdog->is_reported = true;
     tell(watchdog, false, now);
+}
+
+static void count_anew(struct watchdog *watchdog, uint64_t slice, uint64_t change_count,
+                       int64_t now)
+{
+    watchdog->slice = slice;
+    watchdog->seen_change_count = change_count;
+    watchdog->since = now;
+    watchdog->looks = 0;
 }
 
 static void look(struct watchdog *watchdog)
@@ -256,21 +280,22 @@ static void look(struct watchdog *watchdog)
     struct coil__sched *sched = watchdog->sched;
     const bool is_running = __atomic_load_n(&sched->current, __ATOMIC_RELAXED) != NULL;
     const uint64_t slice = __atomic_load_n(&sched->switch_count, __ATOMIC_RELAXED);
+    const uint64_t change_count = atomic_load(&watchdog->change_count);
+    const bool is_ignored = atomic_load(&watchdog->ignored_slice) == slice + 1;
     const int64_t now = coil__clock_now();
 
     if (!is_running || slice != watchdog->slice) {
         if (watchdog->is_reported)
             tell(watchdog, true, now);
         watchdog->is_reported = false;
-        watchdog->slice = slice;
-        watchdog->since = now;
-        watchdog->looks = 0;
-    } else if (atomic_load(&watchdog->ignored_slice) == slice + 1) {
-        watchdog->since = now;
-        watchdog->looks = 0;
-    } else if (++watchdog->looks >= LOOKS_PER_LIMIT && !watchdog->is_reported &&
-               now - watchdog->since >= watchdog->options.limit) {
-        report_blocker(watchdog, now);
+        count_anew(watchdog, slice, change_count, now);
+    } else if (!watchdog->is_reported) {
+        /* Once is enough, and its end tells the time from the beginning. */
+        if (is_ignored || change_count != watchdog->seen_change_count)
+            count_anew(watchdog, slice, change_count, now);
+        else if (++watchdog->looks >= LOOKS_PER_LIMIT &&
+                 now - watchdog->since >= watchdog->options.limit)
+            report_blocker(watchdog, now);
     }
 }
 
@@ -444,6 +469,10 @@ bool coil_watchdog_ignore(bool is_ignored)
     struct watchdog *watchdog = self->sched->parts[COIL__PART_WATCHDOG].state;
     const bool was_ignored = self->is_unwatched;
 
+    /* In this order: a signal in between is an answer after the change; and what its handler stores
+     * when the fiber still may block is stored over. */
+    if (watchdog)
+        (void)atomic_fetch_add(&watchdog->change_count, 1);
     self->is_unwatched = is_ignored;
     if (watchdog)
         atomic_store(&watchdog->ignored_slice, is_ignored ? self->sched->switch_count + 1 : 0);

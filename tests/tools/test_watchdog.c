@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -173,7 +174,9 @@ FIBER_TEST(watchdog, the_next_incident_is_reported_again)
         (void)coil_watchdog_ignore(false);
         (void)spin_until_reported(count);
         (void)coil_watchdog_ignore(true);
+        spin_for(short_limit);
         await_over(count);
+        cr_assert_geq(seen.ran_in_all, seen.ran, "also the time in which it might block again");
     }
     coil_watchdog_stop();
     cr_assert_eq(calls, 6);
@@ -235,16 +238,81 @@ FIBER_TEST(watchdog, who_may_block_is_not_reported_until_it_may_no_more)
     coil_watchdog_stop();
 }
 
-/* With a limit that no busy machine takes from a thread, and half of it. */
 FIBER_TEST(watchdog, time_in_which_it_might_block_does_not_count)
 {
-    start(COIL_MS(400));
+    int64_t end;
+
     (void)coil_watchdog_ignore(true);
-    spin_for(COIL_MS(900));
+    start(short_limit);
+    spin_for(10 * short_limit);
+    end = coil_now();
     (void)coil_watchdog_ignore(false);
-    spin_for(COIL_MS(200));
+    (void)spin_until_reported(1);
+    cr_assert_leq(seen.ran, coil_now() - end);
     coil_watchdog_stop();
-    cr_assert_eq(calls, 0);
+}
+
+/* The signal comes when it is unblocked. Again when that was too late for an answer. */
+FIBER_TEST(watchdog, a_question_that_comes_when_it_may_block_no_more_counts_no_time_before)
+{
+    sigset_t own;
+
+    (void)sigemptyset(&own);
+    (void)sigaddset(&own, SIGRTMAX - 1);
+    for (int i = 0; i < ATTEMPTS && seen.fiber_id == 0; i++) {
+        sigset_t pending;
+        int64_t end;
+
+        (void)coil_watchdog_ignore(true);
+        cr_assert_eq(pthread_sigmask(SIG_BLOCK, &own, NULL), 0);
+        start(short_limit);
+        do
+            cr_assert_eq(sigpending(&pending), 0);
+        while (!sigismember(&pending, SIGRTMAX - 1));
+        end = coil_now();
+        (void)coil_watchdog_ignore(false);
+        cr_assert_eq(pthread_sigmask(SIG_UNBLOCK, &own, NULL), 0);
+        (void)spin_until_reported(1);
+        cr_assert(seen.fiber_id == 0 || seen.ran <= coil_now() - end);
+        coil_watchdog_stop();
+    }
+    cr_assert_eq(seen.fiber_id, 1);
+}
+
+enum {
+    NOWHERE,
+    BEFORE_ANSWER,
+    BEHIND_ANSWER,
+};
+
+static _Atomic(int) standstill = NOWHERE;
+
+/* In the place of the C library's, by which the watchdog waits for an answer: once it has the next
+ * one, its thread stands still. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): those are reserved */
+int sem_timedwait(sem_t *restrict sem, const struct timespec *restrict deadline)
+{
+    if (atomic_load(&standstill) == NOWHERE)
+        return sem_clockwait(sem, CLOCK_REALTIME, deadline);
+    while (sem_wait(sem) != 0)
+        continue;
+    atomic_store(&standstill, BEHIND_ANSWER);
+    while (atomic_load(&standstill) == BEHIND_ANSWER)
+        (void)sched_yield();
+    return 0;
+}
+
+FIBER_TEST(watchdog, an_old_answer_does_not_undo_that_it_may_block_no_more)
+{
+    (void)coil_watchdog_ignore(true);
+    atomic_store(&standstill, BEFORE_ANSWER);
+    start(short_limit);
+    while (atomic_load(&standstill) != BEHIND_ANSWER)
+        continue;
+    (void)coil_watchdog_ignore(false);
+    atomic_store(&standstill, NOWHERE);
+    (void)spin_until_reported(1);
+    coil_watchdog_stop();
 }
 
 /* ---- Stopped ---- */
