@@ -55,9 +55,10 @@ static COIL_ALWAYS_INLINE void *switch_to_next(struct coil__sched *sched, struct
         coil__sanitize_switch_begin(fake_stack, sched->loop_stack_bottom, sched->loop_stack_size,
                                     sched->loop_sanitizer_fiber);
     }
-    /* A watchdog looks at both from its thread; to this one they are plain. */
-    __atomic_store_n(&sched->current, next, __ATOMIC_RELAXED);
+    /* A watchdog looks at both from its thread; to this one they are plain. In this order its
+     * signal in between finds another slice than it was sent for, not another fiber in the same. */
     __atomic_store_n(&sched->switch_count, sched->switch_count + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&sched->current, next, __ATOMIC_RELAXED);
     if (!next)
         return sched->loop_context;
     next->state = COIL__FIBER_RUNNING;
