@@ -131,13 +131,21 @@ static void wind_up(struct coil__tcb *self)
     } while (COIL_UNLIKELY(handle->exit_hooks || self->locals));
 }
 
-/* Whoever waits for such a lock waits for ever, and its owner would be a handle that is gone. */
+/* Whoever waits for such a lock waits for ever, and its owner would be a handle that is gone; the
+ * members of such a group run on in storage that most likely is gone with the fiber. */
 COIL_COLD static void refuse_to_end(const struct coil__tcb *self)
 {
-    coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and still holds %u lock%s",
-              (unsigned long long)self->handle->id, self->handle->name, self->locks_held,
-              self->locks_held == 1 ? "" : "s");
+    if (self->locks_held) {
+        coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and still holds %u lock%s",
+                  (unsigned long long)self->handle->id, self->handle->name, self->locks_held,
+                  self->locks_held == 1 ? "" : "s");
+    } else {
+        coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and has not left %u group%s",
+                  (unsigned long long)self->handle->id, self->handle->name, self->groups_open,
+                  self->groups_open == 1 ? "" : "s");
+    }
     COIL_ASSERT(!self->locks_held && "a fiber unlocks before it ends");
+    COIL_ASSERT(!self->groups_open && "a fiber leaves its groups before it ends");
 }
 
 /* The life of a fiber, on its own stack. Afterwards only the stack is left of it, which
@@ -156,7 +164,7 @@ static void fiber_main(void *arg)
     COIL_ASSERT(!self->scope && "so do its exit hooks and destructors");
     if (!coil__stack_is_intact(&sched->stacks, self->stack_top))
         coil__overflow_die(self);
-    if (COIL_UNLIKELY(self->locks_held))
+    if (COIL_UNLIKELY(self->locks_held | self->groups_open))
         refuse_to_end(self);
     handle->tcb = NULL;
     coil__list_remove(&handle->registry);

@@ -67,6 +67,7 @@ struct coil__tcb {
     bool is_interrupted; /* the present wait ended, or is to end, by an interruption */
     bool is_failure_reported;
     bool is_unwatched;      /* may run as long as it likes (coil/watchdog.h) */
+    uint16_t groups_open;   /* that only this fiber can leave (coil/group.h) */
     unsigned locks_held;    /* locks that only this fiber can unlock */
     uint64_t yield_turn;    /* turn of the loop in which it yielded last */
     unsigned failure_count; /* parking calls in a row that failed at once */

@@ -40,6 +40,7 @@ void coil_group_enter(coil_group *group, unsigned flags)
     *group = (coil_group){.flags = flags};
     coil__list_init(&group->members);
     coil__waitq_init(&group->waiters);
+    coil__self()->groups_open++;
 }
 
 /* ---- Members ---- */
@@ -148,6 +149,8 @@ int coil_group_leave(coil_group *group)
     int result = 0;
 
     COIL_ASSERT(!is_member(group, self) && "a member would wait for itself");
+    COIL_ASSERT(self->groups_open > 0 && "left by the fiber that entered it, once");
+    self->groups_open--;
     if (group->running > 0)
         result = coil__checkpoint(self);
     while (group->running > 0 && result == 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Groups: leaving joins, a failure cancels the rest, an interruption cancels and still joins. */
+#include <signal.h>
+
 #include "base/alloc.h"
+#include "support/child.h"
 #include "support/fiber_test.h"
 
 enum {
@@ -204,25 +207,28 @@ static int clean_up_in_shield(void *arg)
     return work->gate_result;
 }
 
-static int leave_group(void *arg)
+static int leave_what_cleans_up(void *arg)
 {
-    return coil_group_leave(arg);
+    coil_group group;
+
+    coil_group_enter(&group, 0);
+    cr_assert_eq(coil_group_spawn(&group, clean_up_in_shield, arg, NULL), 0);
+    return coil_group_leave(&group);
 }
 
 FIBER_TEST(group, a_cancelled_leaver_waits_for_members_that_clean_up)
 {
-    coil_group group;
     coil_sem never;
     struct work work = {.gate = &never};
     coil_fiber *leaver;
 
     coil_sem_init(&never, 0);
-    coil_group_enter(&group, 0);
-    cr_assert_eq(coil_group_spawn(&group, clean_up_in_shield, &work, NULL), 0);
-    leaver = spawn_until_parked(leave_group, &group);
+    leaver = spawn_until_parked(leave_what_cleans_up, &work);
+    coil_yield(); /* the member waits */
     coil_cancel(leaver);
 
     cr_assert_eq(join_and_drop(leaver), -ECANCELED);
+    cr_assert_eq(work.gate_result, -ECANCELED);
     cr_assert(work.has_ended);
 }
 
@@ -449,4 +455,65 @@ FIBER_TEST_WITH(group, beyond_the_limit_of_fibers_the_spawn_says_so,
     cr_assert_eq(coil_group_spawn(&group, pass_gate, &works[1], NULL), -EAGAIN);
     cr_assert_eq(coil_group_leave(&group), 0);
     cr_assert_not(works[1].has_ended);
+}
+
+/* ---- Mistakes ---- */
+
+static int leave_early(void *arg)
+{
+    coil_group *group = arg;
+
+    coil_fiber_name_set(coil_self(), "hasty");
+    coil_group_enter(group, 0);
+    return 0;
+}
+
+static int leave_group(void *arg)
+{
+    return coil_group_leave(arg);
+}
+
+static int spawn_the_hasty(void *arg)
+{
+    coil_group group;
+
+    (void)arg;
+    return join_and_drop(spawn_until_parked(leave_early, &group));
+}
+
+static int spawn_the_meddler(void *arg)
+{
+    coil_group group;
+
+    (void)arg;
+    coil_group_enter(&group, 0);
+    return join_and_drop(spawn_until_parked(leave_group, &group));
+}
+
+static int run_as_child(void *arg)
+{
+    int (*const *main)(void *) = arg;
+
+    return fiber_test_coil_run(*main, NULL, NULL, NULL);
+}
+
+Test(group, a_fiber_that_ends_and_has_not_left_is_named_and_the_program_stops, .timeout = 60)
+{
+    int (*main)(void *) = spawn_the_hasty;
+    struct child_end end;
+
+    child_run(run_as_child, &main, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "'hasty' ends and has not left 1 group\n"), "%s",
+                       end.output);
+}
+
+Test(group, a_group_is_left_by_nobody_but_who_entered_it, .timeout = 60)
+{
+    int (*main)(void *) = spawn_the_meddler;
+    struct child_end end;
+
+    child_run(run_as_child, &main, &end);
+    cr_assert_eq(end.signal, SIGABRT, "%d %s", end.exit_code, end.output);
+    cr_assert_not_null(strstr(end.output, "left by the fiber that entered it"), "%s", end.output);
 }
