@@ -35,6 +35,12 @@ void coil__text_add(struct coil__text *text, const char *string);
  * breaks a line or turns the direction of text (U+2028 to 202E, U+2066 to 2069). */
 size_t coil__text_plain_length(const char *at, size_t size);
 
+/* What a noun ends in behind a number. */
+static inline const char *coil__text_plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* At most `size` bytes up to a NUL, blanks for what is not plain: names of fibers, say. */
 void coil__text_add_plain(struct coil__text *text, const char *string, size_t size);
 

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/sanitize.h"
+#include "base/text.h"
 #include "core/describe.h"
 #include "core/local.h"
 #include "core/overflow.h"
@@ -138,11 +139,11 @@ COIL_COLD static void refuse_to_end(const struct coil__tcb *self)
     if (self->locks_held) {
         coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and still holds %u lock%s",
                   (unsigned long long)self->handle->id, self->handle->name, self->locks_held,
-                  self->locks_held == 1 ? "" : "s");
+                  coil__text_plural(self->locks_held));
     } else {
         coil__log(COIL_LOG_ERROR, "fiber %llu '%s' ends and has not left %u group%s",
                   (unsigned long long)self->handle->id, self->handle->name, self->groups_open,
-                  self->groups_open == 1 ? "" : "s");
+                  coil__text_plural(self->groups_open));
     }
     COIL_ASSERT(!self->locks_held && "a fiber unlocks before it ends");
     COIL_ASSERT(!self->groups_open && "a fiber leaves its groups before it ends");

@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "core/census.h"
 #include "core/overflow.h"
 #include "core/quit.h"
@@ -131,7 +132,8 @@ static void name_leftovers(const struct coil__sched *sched)
                   fiber->tcb->state == COIL__FIBER_PARKED ? fiber->tcb->wait_name : "its turn");
         fiber = coil__fiber_next(sched, fiber);
     }
-    coil__log(COIL_LOG_ERROR, "%zu fibers outlived the grace and are lost", sched->fiber_count);
+    coil__log(COIL_LOG_ERROR, "lost, as they outlived the grace: %zu fiber%s", sched->fiber_count,
+              coil__text_plural(sched->fiber_count));
 }
 
 static void free_parts(struct coil__sched *sched)

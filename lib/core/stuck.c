@@ -43,8 +43,9 @@ void coil__stuck_report(struct coil__sched *sched)
     const struct coil_fiber *fiber = coil__fiber_next(sched, NULL);
 
     COIL_ASSERT(sched->fiber_count > 0 && "without fibers it is no deadlock but the end");
-    coil__log(COIL_LOG_ERROR, "deadlock: %zu fibers wait, and nothing can ever wake one of them",
-              sched->fiber_count);
+    coil__log(COIL_LOG_ERROR, "deadlock: %zu fiber%s, and nothing can ever wake %s",
+              sched->fiber_count, sched->fiber_count == 1 ? " waits" : "s wait",
+              sched->fiber_count == 1 ? "it" : "one of them");
     for (int i = 0; fiber && i < FIBERS_NAMED; i++) {
         log_fiber(fiber, now);
         fiber = coil__fiber_next(sched, fiber);

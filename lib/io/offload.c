@@ -31,6 +31,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "core/remote.h"
 #include "core/run.h"
 #include "core/team.h"
@@ -295,8 +296,8 @@ static void fini_offload(struct coil__sched *sched, void *state)
             (void)pthread_cond_wait(&pool->left, &pool->lock);
     }
     if (pool->thread_count > 0)
-        coil__log(COIL_LOG_WARNING, "%u offloaded calls have not returned and are left behind",
-                  pool->thread_count);
+        coil__log(COIL_LOG_WARNING, "left behind, as it takes too long: %u offloaded call%s",
+                  pool->thread_count, coil__text_plural(pool->thread_count));
     unlock_and_unref(pool);
 }
 

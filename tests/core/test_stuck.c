@@ -77,7 +77,7 @@ static int wait_for_nobody(void *arg)
 Test(stuck, a_wait_that_nobody_can_end_ends_the_run, .timeout = 20)
 {
     cr_assert_eq(run_stuck(wait_for_nobody, NULL, NULL), -EDEADLK);
-    assert_logged("deadlock: 1 fibers wait, and nothing can ever wake one of them\n"
+    assert_logged("deadlock: 1 fiber waits, and nothing can ever wake it\n"
                   "fiber 1 'main': waits for semaphore for ");
     assert_logged(" s, spawned at ");
     assert_not_logged("circle");
@@ -439,7 +439,7 @@ Test(stuck, who_ignores_the_cancellation_is_lost_when_the_grace_is_over, .timeou
     options.grace = COIL_MS(5);
     child_run(run_ignoring, &options, &end);
     cr_assert_eq(end.exit_code, 0, "%s", end.output);
-    cr_assert_not_null(strstr(end.output, "deadlock: 1 fibers"), "%s", end.output);
+    cr_assert_not_null(strstr(end.output, "deadlock: 1 fiber waits"), "%s", end.output);
     cr_assert_not_null(strstr(end.output, "outlived the grace"), "%s", end.output);
 
     options.grace = COIL_NEVER;
