@@ -6,11 +6,11 @@ usage: tests/bench/test_harness.py
 """
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 import unittest
 
 BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
@@ -37,12 +37,17 @@ def is_alive(pid):
 
 def until_gone(pid):
     """Whether the process ends; a process that was killed still needs a moment for it."""
-    for _ in range(1000):
-        if not is_alive(pid):
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if select.select([process], [], [], 20)[0]:
             return True
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    return False
+        os.kill(pid, signal.SIGKILL)
+        return False
+    finally:
+        os.close(process)
 
 
 class Running(unittest.TestCase):

@@ -85,3 +85,17 @@ void until_running(const struct site *site, unsigned count)
     while (site->running != count)
         coil_yield();
 }
+
+int wait_for_line(coil_stream *stream, void *arg)
+{
+    struct site *site = arg;
+    char line[64];
+    ssize_t n;
+
+    came(site);
+    n = coil_read_line(stream, line, sizeof line);
+    if (n > 0)
+        n = coil_write(stream, "done\n", 5);
+    went(site);
+    return (int)n;
+}

@@ -45,6 +45,9 @@ void note_failure(int result, void *arg);
 void came(struct site *site);
 void went(struct site *site);
 
+/* A handler that answers one line with "done", and never says that it is idle before. */
+int wait_for_line(coil_stream *stream, void *arg);
+
 /* Yields until so many handlers run. */
 void until_running(const struct site *site, unsigned count);
 

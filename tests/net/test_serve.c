@@ -32,21 +32,6 @@ static int echo(coil_stream *stream, void *arg)
     return (int)n;
 }
 
-/* Waits for a line that it never said it was idle before. */
-static int wait_for_line(coil_stream *stream, void *arg)
-{
-    struct site *site = arg;
-    char line[64];
-    ssize_t n;
-
-    came(site);
-    n = coil_read_line(stream, line, sizeof line);
-    if (n > 0)
-        n = coil_write(stream, "done\n", 5);
-    went(site);
-    return (int)n;
-}
-
 /* ---- Clients ---- */
 
 struct client {

@@ -18,27 +18,12 @@ enum {
     PEERS = 4,
 };
 
-/* Answers one line. */
-static int answer(coil_stream *stream, void *arg)
-{
-    struct site *site = arg;
-    char line[8];
-    ssize_t n;
-
-    came(site);
-    n = coil_read_line(stream, line, sizeof line);
-    if (n > 0)
-        n = coil_write(stream, "done\n", 5);
-    went(site);
-    return n < 0 ? (int)n : 0;
-}
-
 static void open_site(struct site *site, bool is_unix)
 {
     if (is_unix)
-        site_open_unix(site, answer);
+        site_open_unix(site, wait_for_line);
     else
-        site_open(site, answer);
+        site_open(site, wait_for_line);
     site->options.concurrency = 1;
 }
 
