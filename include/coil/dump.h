@@ -25,6 +25,9 @@
  *
  *     circle: 4 'a' waits for mutex held by 5 'b' waits for join of 4 'a'
  *
+ * Outside of that report a circle need not be a deadlock: a deadline, a cancellation or another
+ * case of a select may still end one of its waits.
+ *
  * A dump allocates nothing (it maps some memory, and does without when there is none), and works
  * in a program that is stuck or broken. From gdb, in the thread of the loop: `call coil_dump(2)`;
  * for core files there is share/coil/coil-gdb.py. From outside: coil_options.dump_on_quit.

@@ -23,10 +23,11 @@
  * members and still waits until they have ended: that is what makes a deadline around a group a
  * deadline for everything inside.
  *
- * A group (48 bytes) lives in the caller's storage and must be left before that goes. It is left by
- * the fiber that entered it, once; anyone, members too, may spawn into it until then. A fiber that
- * ends and has not left a group is named in the log and stops the program: the members would run on
- * in variables that are gone. A member is a fiber and 48 bytes.
+ * A group (48 bytes) lives in the caller's storage and must be left before that goes. It is left
+ * once, by the fiber that entered it; anyone, members too, may spawn into it until then. A fiber
+ * that ends and has not left a group is named in the log and stops the program: the members would
+ * run on in variables that are gone. A fiber that leaves and has entered none stops it as well. A
+ * member is a fiber and 48 bytes.
  *
  * Threads: fibers of one core only.
  */

@@ -14,8 +14,8 @@
  *
  * An open signal is 8 bytes and a descriptor.
  *
- * Threads: an open signal belongs to the fibers of one coil_run(); several runs may each have the
- * same signal.
+ * Threads: an open signal belongs to the fibers of the core that opened it, where it is closed;
+ * several cores and runs may each have the same signal.
  */
 #ifndef COIL_SIGNAL_H
 #define COIL_SIGNAL_H

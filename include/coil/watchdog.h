@@ -71,8 +71,9 @@ COIL_API COIL_MUST_CHECK int coil_watchdog_start(const coil_watchdog_options *op
 COIL_API void coil_watchdog_stop(void);
 
 /** Whether the calling fiber may run as long as it likes, from now on until it says otherwise.
- *  A later report counts from this call on. Returns what it was before, for the end of the region.
- *  Never parks; works without a watchdog.
+ *  A first report counts from this call on; one that was made before stays, and its end tells the
+ *  time from the beginning. Returns what it was before, for the end of the region. Never parks;
+ *  works without a watchdog.
  *  Like gevent's ignore_current_greenlet_blocking(). */
 COIL_API bool coil_watchdog_ignore(bool is_ignored);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Circles of fibers that wait for each other: the part of a deadlock that is certain, whatever else
- * the program still does.
+/* Circles of fibers that wait for each other: in a program where nothing else can run they are the
+ * deadlock, elsewhere a deadline, a cancellation or another case of a select may still end one.
  *
  * A wait has at most one known owner (coil__describe_owner), so the graph has at most one edge per
  * fiber, and a walk along the edges that marks its way meets its own mark if and only if it has

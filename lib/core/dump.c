@@ -203,7 +203,9 @@ static void add_heading(const struct dump *dump)
 
     coil__text_add(text, "coil: ");
     coil__text_add_number(text, sched->fiber_count);
-    coil__text_add(text, sched->fiber_count == 1 ? " fiber, " : " fibers, ");
+    coil__text_add(text, " fiber");
+    coil__text_add(text, coil__text_plural(sched->fiber_count));
+    coil__text_add(text, ", ");
     coil__text_add_number(text, count_ready(sched));
     coil__text_add(text, " runnable, ");
     coil__text_add_number(text, sched->turn_count);

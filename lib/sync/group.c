@@ -149,7 +149,7 @@ int coil_group_leave(coil_group *group)
     int result = 0;
 
     COIL_ASSERT(!is_member(group, self) && "a member would wait for itself");
-    COIL_ASSERT(self->groups_open > 0 && "left by the fiber that entered it, once");
+    COIL_ASSERT(self->groups_open > 0 && "a group is left once, by the fiber that entered it");
     self->groups_open--;
     if (group->running > 0)
         result = coil__checkpoint(self);
