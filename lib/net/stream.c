@@ -257,9 +257,13 @@ int coil_close(coil_stream *stream)
 
     if (!stream)
         return 0;
+    if (stream->loan && !stream->is_closing) {
+        /* A handler may close what it serves, for the result. It may also leave it to another fiber
+         * and return as soon as that has begun. */
+        stream->loan->stream = NULL;
+        stream->loan = NULL;
+    }
     take_places(stream);
-    if (stream->loan)
-        stream->loan->stream = NULL; /* a handler may close what it serves, for the result */
     result = send_rest(stream);
     if (result == 0 && stream->linger_bytes > 0 && is_peer_open(stream))
         linger(stream);

@@ -169,3 +169,42 @@ FIBER_TEST(serve_handler, a_stop_waits_for_a_handler_that_closes_and_cancels_it_
     cr_assert_eq(site.failure, -ECANCELED);
     cr_assert_eq(close(fd), 0);
 }
+
+static int close_stream(void *arg)
+{
+    return coil_close(arg);
+}
+
+static coil_fiber *closer;
+
+/* Reads on a stream that another of its fibers closes meanwhile. */
+static int read_what_is_closed(coil_stream *stream, void *arg)
+{
+    char byte;
+    int result;
+
+    came(arg);
+    cr_assert_eq(coil_spawn(close_stream, stream, &closer), 0);
+    result = (int)coil_read(stream, &byte, 1);
+    went(arg);
+    return result;
+}
+
+FIBER_TEST(serve_handler, another_fiber_may_close_the_stream_while_the_handler_reads)
+{
+    struct site site;
+    char byte;
+    int fd;
+
+    site_open(&site, read_what_is_closed);
+    site.options.failed = note_failure;
+    site_start(&site);
+    fd = dial(site.address);
+    while (site.failed == 0)
+        coil_yield();
+    cr_assert_eq(site.failure, -EBADF);
+    cr_assert_eq(join_and_drop(closer), 0);
+    cr_assert_eq(read_fd(fd, &byte, 1), 0);
+    cr_assert_eq(close(fd), 0);
+    site_stop(&site);
+}
